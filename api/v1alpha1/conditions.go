@@ -1,0 +1,155 @@
+package v1alpha1
+
+// Condition types. kstatus, by which Flux, Argo CD and Helm judge health, understands Ready, Reconciling and Stalled.
+const (
+	// ConditionReady is True when what was declared is so: an invoice is open or settled, a payment succeeded, a wallet is in
+	// sync; Unknown while in progress; False at a dead end.
+	ConditionReady = "Ready"
+	// ConditionReconciling is present, and True, only while progress is expected, by itself or from whom the message names.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is present, and True, only while nothing more happens until somebody acts.
+	ConditionStalled = "Stalled"
+	// ConditionSettled tells of a LightningInvoice whether it was paid. Unknown means not known yet.
+	ConditionSettled = "Settled"
+	// ConditionSucceeded tells of a payment whether the money moved. Unknown means not known yet, or not knowable.
+	ConditionSucceeded = "Succeeded"
+	// ConditionOutcomeKnown is False only where money may have moved and the operator cannot find out.
+	ConditionOutcomeKnown = "OutcomeKnown"
+	// ConditionRegistered tells of a Wallet whether the service knows it.
+	ConditionRegistered = "Registered"
+	// ConditionSignerReady tells of a Wallet whether its payments can be signed.
+	ConditionSignerReady = "SignerReady"
+	// ConditionSynced tells of a Wallet whether balance and assets in its status are fresh.
+	ConditionSynced = "Synced"
+)
+
+// Reasons of progress: with Ready=Unknown (a payment, an invoice) or False (a wallet) and Reconciling=True.
+const (
+	// ReasonPending is the reason that the API server gives a new object before the operator has seen it.
+	ReasonPending = "Pending"
+	// ReasonProgressing means that work goes on by itself.
+	ReasonProgressing = "Progressing"
+	// ReasonWalletNotFound means that the Wallet that walletRef names does not exist in the namespace. Create it.
+	ReasonWalletNotFound = "WalletNotFound"
+	// ReasonWalletNotReady means that the Wallet exists but is not Ready. Its own conditions say why.
+	ReasonWalletNotReady = "WalletNotReady"
+	// ReasonWalletBusy means that another payment is in the wallet's critical section. It passes by itself.
+	ReasonWalletBusy = "WalletBusy"
+	// ReasonWalletQuarantined means that an earlier call on this wallet ended unclearly and may still land: nothing new begins
+	// on it until it cannot land any more. It passes by itself.
+	ReasonWalletQuarantined = "WalletQuarantined"
+	// ReasonWalletChanged means that the Wallet now names other keys or another service than those with which this payment was
+	// started, so that nobody can tell its outcome. Set them back.
+	ReasonWalletChanged = "WalletChanged"
+	// ReasonReferenceNotFound means that an object or key that the spec refers to does not exist. Create it.
+	ReasonReferenceNotFound = "ReferenceNotFound"
+	// ReasonInsufficientBalance means that the service refused for lack of funds. Nothing was sent; it is tried again.
+	ReasonInsufficientBalance = "InsufficientBalance"
+	// ReasonSubmitting means that the call that moves money was recorded and made, and its answer is not known yet.
+	ReasonSubmitting = "Submitting"
+	// ReasonInFlight means that the service accepted the payment and it is neither complete nor failed.
+	ReasonInFlight = "InFlight"
+	// ReasonServiceUnavailable means that the service did not give a usable answer. Nothing is lost; it is asked again.
+	ReasonServiceUnavailable = "ServiceUnavailable"
+	// ReasonSuspended means that spec.suspend, the payment's or the wallet's, holds it. Set it to false.
+	ReasonSuspended = "Suspended"
+	// ReasonSignerNotAvailable means that the Wallet holds no keys to sign with (watch only).
+	ReasonSignerNotAvailable = "SignerNotAvailable"
+	// ReasonJournalLost means that records of earlier payments are missing although the service shows payments, so that an
+	// on-chain send might be a repetition. An administrator sets the Wallet's spec.acknowledgedEpoch.
+	ReasonJournalLost = "JournalLost"
+	// ReasonSourceLost means that the service no longer knows the invoice by its id (it was restarted); what is known is kept,
+	// and a payment would be found by its payment hash.
+	ReasonSourceLost = "StatusSourceLost"
+)
+
+// Reasons of what is done: with Ready=True.
+const (
+	// ReasonOpen means that the invoice can be paid.
+	ReasonOpen = "Open"
+	// ReasonSettled means that the invoice was paid.
+	ReasonSettled = "Settled"
+	// ReasonSucceeded means that the payment was made.
+	ReasonSucceeded = "Succeeded"
+	// ReasonSynced means that the wallet is known to the service and its balance is fresh.
+	ReasonSynced = "Synced"
+)
+
+// Reasons of a dead end: with Ready=False and Stalled=True. One remedy each.
+const (
+	// ReasonInvalidInvoice means that the BOLT11 or RGB invoice cannot be read, or must not be paid. Declare another in a new
+	// resource.
+	ReasonInvalidInvoice = "InvalidInvoice"
+	// ReasonInvalidAddress means that the address cannot be read or must not be paid.
+	ReasonInvalidAddress = "InvalidAddress"
+	// ReasonWrongNetwork means that the invoice or address is of another network than the wallet.
+	ReasonWrongNetwork = "WrongNetwork"
+	// ReasonNetworkMismatch means that the service answers for another network than the Wallet declares.
+	ReasonNetworkMismatch = "NetworkMismatch"
+	// ReasonAmountMismatch means that the invoice asks for another amount or asset than the resource declares.
+	ReasonAmountMismatch = "AmountMismatch"
+	// ReasonInvoiceExpired means that the invoice expired: paid too late, or never.
+	ReasonInvoiceExpired = "InvoiceExpired"
+	// ReasonValidityElapsed means that spec.validUntil passed before the payment could start.
+	ReasonValidityElapsed = "ValidityElapsed"
+	// ReasonFeeTooHigh means that the estimated fee is above spec.maxFeeSats. Nothing was sent.
+	ReasonFeeTooHigh = "FeeTooHigh"
+	// ReasonDuplicatePayment means that another resource pays, or paid, the same BOLT11. Nothing was sent by this one.
+	ReasonDuplicatePayment = "DuplicatePayment"
+	// ReasonOwnInvoice means that the invoice was issued by the node that would pay it.
+	ReasonOwnInvoice = "OwnInvoice"
+	// ReasonOrderCollision means that another resource sent, or sends, the same amount to the same destination at the same fee
+	// rate, which the service would take for one order. Change the amount by 1 sat, or the fee rate, in a new resource.
+	ReasonOrderCollision = "OrderCollision"
+	// ReasonPSBTRejected means that the service asked to sign something else than what was declared. Nothing was signed.
+	ReasonPSBTRejected = "PSBTRejected"
+	// ReasonRequestRefused means that the service refused the request as it is, before any effect.
+	ReasonRequestRefused = "RequestRefused"
+	// ReasonPaymentFailed means that the payment failed and no money moved.
+	ReasonPaymentFailed = "PaymentFailed"
+	// ReasonCancelled means that the resource was deleted before anything was sent.
+	ReasonCancelled = "Cancelled"
+	// ReasonOutcomeUnknown means that money may have moved and the operator cannot find out. A person resolves it.
+	ReasonOutcomeUnknown = "OutcomeUnknown"
+	// ReasonInvalidSpec means that the specification cannot work as it is; the message says what to change.
+	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonInternalError means that an invariant of the operator is broken: a bug.
+	ReasonInternalError = "InternalError"
+)
+
+// Reasons of a Wallet's own conditions.
+const (
+	// ReasonSecretNotFound means that the Secret that the Wallet names does not exist.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonSecretForbidden means that the operator may not read the Secret: it has no cluster-wide access to Secrets, and the
+	// namespace grants it those that Wallets name.
+	ReasonSecretForbidden = "SecretForbidden"
+	// ReasonInvalidKeys means that the Secret holds no usable keys, for example a mnemonic with a typo.
+	ReasonInvalidKeys = "InvalidKeys"
+	// ReasonInvalidEndpoint means that the endpoint cannot be used as it is declared.
+	ReasonInvalidEndpoint = "InvalidEndpoint"
+	// ReasonWatchOnly means that the wallet has public keys only: it can receive, not pay.
+	ReasonWatchOnly = "WatchOnly"
+	// ReasonKeysLoaded means that the wallet's keys were read and can sign.
+	ReasonKeysLoaded = "KeysLoaded"
+	// ReasonRegistered means that the service knows the wallet.
+	ReasonRegistered = "Registered"
+	// ReasonNotRegistered means that the service was not yet told of the wallet.
+	ReasonNotRegistered = "NotRegistered"
+)
+
+// Reasons of events that are not reasons of a condition too.
+const (
+	// EventInvoiceSettledLate tells that an invoice was paid after it had expired.
+	EventInvoiceSettledLate = "SettledLate"
+	// EventWrongOrderExecuted tells that the service executed another order than the one it was sent.
+	EventWrongOrderExecuted = "WrongOrderExecuted"
+	// EventFeeDeducted tells that the service took its fee off the amount, so that the recipient got less than declared.
+	EventFeeDeducted = "FeeDeducted"
+	// EventAdopted tells that a record of the same payment existed and its outcome was taken over.
+	EventAdopted = "Adopted"
+	// EventDeletionWaits tells that the resource is deleted once the outcome of its payment is known.
+	EventDeletionWaits = "DeletionWaits"
+	// EventUnattributedReceipt tells that an invoice was paid whose LightningInvoice was deleted.
+	EventUnattributedReceipt = "UnattributedReceipt"
+)

@@ -1,0 +1,152 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// InvoicePhase says how far an invoice is.
+// +kubebuilder:validation:Enum=Pending;Open;Settled;Expired;Failed
+type InvoicePhase string
+
+// Phases of an invoice.
+const (
+	// InvoicePending means that there is nothing to pay yet.
+	InvoicePending InvoicePhase = "Pending"
+	// InvoiceOpen means that the payment request can be paid.
+	InvoiceOpen InvoicePhase = "Open"
+	// InvoiceSettled means that it was paid.
+	InvoiceSettled InvoicePhase = "Settled"
+	// InvoiceExpired means that it expired unpaid. A payment that was on its way may still settle it.
+	InvoiceExpired InvoicePhase = "Expired"
+	// InvoiceFailed means that it could not be issued, or cannot be paid.
+	InvoiceFailed InvoicePhase = "Failed"
+)
+
+// LightningInvoiceSpec declares an invoice. All of it is immutable: another amount is another invoice.
+// +kubebuilder:validation:XValidation:rule="[has(self.amountSats), has(self.asset)].exists_one(x, x)",message="set exactly one of amountSats and asset"
+// +kubebuilder:validation:XValidation:rule="self.walletRef == oldSelf.walletRef",message="walletRef is immutable: declare a new LightningInvoice"
+// +kubebuilder:validation:XValidation:rule="has(self.amountSats) == has(oldSelf.amountSats) && (!has(self.amountSats) || self.amountSats == oldSelf.amountSats)",message="amountSats is immutable: declare a new LightningInvoice"
+// +kubebuilder:validation:XValidation:rule="has(self.asset) == has(oldSelf.asset) && (!has(self.asset) || self.asset == oldSelf.asset)",message="asset is immutable: declare a new LightningInvoice"
+// +kubebuilder:validation:XValidation:rule="has(self.expirySeconds) == has(oldSelf.expirySeconds) && (!has(self.expirySeconds) || self.expirySeconds == oldSelf.expirySeconds)",message="expirySeconds is immutable: declare a new LightningInvoice"
+type LightningInvoiceSpec struct {
+	// walletRef names the Wallet that is paid. Immutable.
+	// +required
+	WalletRef WalletReference `json:"walletRef"`
+
+	// amountSats to ask for, in sat. Exactly one of amountSats and asset. Immutable.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2100000000000000
+	AmountSats *int64 `json:"amountSats,omitempty"`
+
+	// asset and amount to ask for. The invoice then also carries a small bitcoin amount that the service chooses. Immutable.
+	// +optional
+	Asset *AssetAmount `json:"asset,omitempty"`
+
+	// expirySeconds after which the invoice can no longer be paid, default 3600. Immutable.
+	// +optional
+	// +default=3600
+	// +kubebuilder:validation:Minimum=60
+	// +kubebuilder:validation:Maximum=31536000
+	ExpirySeconds int64 `json:"expirySeconds,omitempty"`
+}
+
+// LightningInvoiceStatus is what happened to an invoice.
+type LightningInvoiceStatus struct {
+	// observedGeneration is the generation of the spec that this status is about; -1 before the first look.
+	// +optional
+	// +default=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// phase: Pending, Open, Settled, Expired or Failed.
+	// +optional
+	Phase InvoicePhase `json:"phase,omitempty"`
+
+	// issueAttempts is how many times the service was asked for this invoice. An answer that is lost costs one: nobody saw the
+	// invoice, so nobody can pay it.
+	// +optional
+	IssueAttempts int32 `json:"issueAttempts,omitempty"`
+
+	// requestID is the service's id of the invoice.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	RequestID string `json:"requestID,omitempty"`
+
+	// paymentRequest is the BOLT11 to hand to the payer. At most one is ever published for a resource.
+	// +optional
+	// +kubebuilder:validation:MaxLength=8192
+	PaymentRequest string `json:"paymentRequest,omitempty"`
+
+	// paymentHash of the invoice, 64 hex digits.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	PaymentHash string `json:"paymentHash,omitempty"`
+
+	// amountSats that the invoice asks for, in sat, also for an asset invoice.
+	// +optional
+	AmountSats *int64 `json:"amountSats,omitempty"`
+
+	// asset that the invoice asks for.
+	// +optional
+	Asset *AssetAmount `json:"asset,omitempty"`
+
+	// createdAt is when the invoice was issued.
+	// +optional
+	CreatedAt *metav1.Time `json:"createdAt,omitempty"`
+
+	// expiresAt is when the invoice can no longer be paid.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// settledAt is when the operator saw that the invoice was paid.
+	// +optional
+	SettledAt *metav1.Time `json:"settledAt,omitempty"`
+
+	// recordRef names the PaymentRecord, in the operator's namespace, that holds the published invoice.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	RecordRef string `json:"recordRef,omitempty"`
+
+	// conditions: Ready, Reconciling, Stalled, Settled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// LightningInvoice issues one BOLT11 invoice and watches it until it is paid or can no longer be.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=lninv,categories=utexo
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Sats",type=integer,JSONPath=`.status.amountSats`
+// +kubebuilder:printcolumn:name="Asset Amount",type=integer,JSONPath=`.spec.asset.amount`
+// +kubebuilder:printcolumn:name="Wallet",type=string,JSONPath=`.spec.walletRef.name`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Expires",type=string,format=date-time,JSONPath=`.status.expiresAt`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Payment Hash",type=string,JSONPath=`.status.paymentHash`,priority=1
+// +kubebuilder:printcolumn:name="Asset",type=string,JSONPath=`.spec.asset.id`,priority=1
+type LightningInvoice struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object's metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec declares the invoice.
+	// +required
+	Spec LightningInvoiceSpec `json:"spec"`
+
+	// status is what happened to it.
+	// +optional
+	// +default={"observedGeneration": -1, "conditions": [{"type": "Ready", "status": "Unknown", "reason": "Pending", "message": "waiting for the operator", "lastTransitionTime": "1970-01-01T00:00:00Z"}]}
+	Status LightningInvoiceStatus `json:"status,omitempty"`
+}
+
+// LightningInvoiceList is a list of LightningInvoices.
+// +kubebuilder:object:root=true
+type LightningInvoiceList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []LightningInvoice `json:"items"`
+}

@@ -1,0 +1,280 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Network names a Bitcoin network.
+// +kubebuilder:validation:Enum=mainnet;testnet;signet;regtest
+type Network string
+
+// Networks.
+const (
+	NetworkMainnet Network = "mainnet"
+	NetworkTestnet Network = "testnet"
+	NetworkSignet  Network = "signet"
+	NetworkRegtest Network = "regtest"
+)
+
+// ServerProfile says what is known of the service's behaviour beyond its documents.
+// +kubebuilder:validation:Enum=Conservative;Reference
+type ServerProfile string
+
+// Server profiles.
+const (
+	// ProfileConservative assumes nothing that the documents do not promise: an on-chain send whose answer was lost becomes
+	// Unknown.
+	ProfileConservative ServerProfile = "Conservative"
+	// ProfileReference is for the public reference server: it answers a repeated onchain-send-end with the same send, so a lost
+	// answer can be asked for again, and it fails with some error codes only before any broadcast.
+	ProfileReference ServerProfile = "Reference"
+)
+
+// WalletSpec declares a wallet: on which network, at which service, with which keys.
+// +kubebuilder:validation:XValidation:rule="self.network == oldSelf.network",message="network is immutable: declare a new Wallet"
+// +kubebuilder:validation:XValidation:rule="self.keys == oldSelf.keys",message="keys are immutable: other keys are another wallet, declare a new one"
+type WalletSpec struct {
+	// network of the wallet: mainnet, testnet, signet or regtest. The service must be on the same one. Immutable.
+	// +required
+	Network Network `json:"network"`
+
+	// endpoint is the UTEXO API service that the wallet uses.
+	// +required
+	Endpoint Endpoint `json:"endpoint"`
+
+	// keys of the wallet: a Secret, or public keys only. Immutable.
+	// +required
+	Keys WalletKeys `json:"keys"`
+
+	// suspend, while true, lets no payment from this wallet start or be submitted. What was submitted is still observed.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+
+	// acknowledgedEpoch releases on-chain sends that wait with reason JournalLost: set it to status.journalEpoch once it is clear
+	// that no declared send was already made.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	AcknowledgedEpoch string `json:"acknowledgedEpoch,omitempty"`
+}
+
+// Endpoint is a UTEXO API service and how to reach it.
+// +kubebuilder:validation:XValidation:rule="self.url.startsWith('https://') || (has(self.insecure) && self.insecure)",message="url must start with https://, or set insecure: true to talk plain HTTP (a test service on your own machine)"
+type Endpoint struct {
+	// url of the service, for example https://utexo.example.com. Plain http is refused unless insecure is true.
+	// +required
+	// +kubebuilder:validation:MinLength=8
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https?://[^@?#\s]+$`
+	URL string `json:"url"`
+
+	// timeout of a read from the service, default 35s. The call that moves money has its own, 150s.
+	// +optional
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+
+	// profile of the service: Conservative (default) relies on nothing but the documents; Reference is for the public reference
+	// server and recovers a lost answer to an on-chain send by itself.
+	// +optional
+	// +default="Conservative"
+	Profile ServerProfile `json:"profile,omitempty"`
+
+	// insecure permits plain HTTP. Whoever is on the path can then read and change everything.
+	// +optional
+	Insecure bool `json:"insecure,omitempty"`
+
+	// caBundleRef names a ConfigMap key with PEM certificates of the authorities that sign the service's certificate, instead of
+	// the system's.
+	// +optional
+	CABundleRef *KeyReference `json:"caBundleRef,omitempty"`
+
+	// tokenSecretRef names a Secret key with a bearer token for the service.
+	// +optional
+	TokenSecretRef *KeyReference `json:"tokenSecretRef,omitempty"`
+
+	// clientCertSecretRef names a Secret of type kubernetes.io/tls with a client certificate for the service.
+	// +optional
+	ClientCertSecretRef *LocalReference `json:"clientCertSecretRef,omitempty"`
+
+	// headers to add to every request. Wallet and authorization headers cannot be set here.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	Headers map[string]string `json:"headers,omitempty"`
+}
+
+// WalletKeys are the keys of a wallet: exactly one member.
+// +kubebuilder:validation:XValidation:rule="[has(self.secretRef), has(self.watchOnly)].exists_one(x, x)",message="set exactly one of secretRef and watchOnly"
+type WalletKeys struct {
+	// secretRef names a Secret with the key mnemonic (BIP 39, English) and optionally passphrase, or with the keys xprvVanilla,
+	// xprvColored and masterFingerprint, so that the rest of the seed stays out of the cluster.
+	// +optional
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
+
+	// watchOnly has public keys only: such a wallet receives and observes, and pays nothing.
+	// +optional
+	WatchOnly *WatchOnlyKeys `json:"watchOnly,omitempty"`
+}
+
+// WatchOnlyKeys are the public keys of a wallet.
+type WatchOnlyKeys struct {
+	// xpubVanilla is the account extended public key m/86'/0'/0' (mainnet) or m/86'/1'/0' (test networks).
+	// +required
+	// +kubebuilder:validation:MinLength=100
+	// +kubebuilder:validation:MaxLength=120
+	XpubVanilla string `json:"xpubVanilla"`
+
+	// xpubColored is the account extended public key m/86'/827166'/0' (mainnet) or m/86'/827167'/0' (test networks).
+	// +required
+	// +kubebuilder:validation:MinLength=100
+	// +kubebuilder:validation:MaxLength=120
+	XpubColored string `json:"xpubColored"`
+
+	// masterFingerprint is the BIP 32 fingerprint of the master key, 8 lower-case hex digits.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{8}$`
+	MasterFingerprint string `json:"masterFingerprint"`
+}
+
+// Balance is an on-chain balance.
+type Balance struct {
+	// settledSats is what is confirmed, in sat.
+	// +optional
+	SettledSats int64 `json:"settledSats"`
+	// futureSats is what there will be once everything known is confirmed, in sat.
+	// +optional
+	FutureSats int64 `json:"futureSats"`
+	// spendableSats is what can be spent now, in sat.
+	// +optional
+	SpendableSats int64 `json:"spendableSats"`
+}
+
+// OffchainBalance is a balance in Lightning channels.
+type OffchainBalance struct {
+	// totalSats in Lightning channels, in sat.
+	// +optional
+	TotalSats int64 `json:"totalSats"`
+}
+
+// WalletBalance is what the service says that the wallet holds. Some services answer their node's balance, not the wallet's.
+type WalletBalance struct {
+	// vanilla is bitcoin that carries no asset.
+	// +optional
+	Vanilla Balance `json:"vanilla"`
+	// colored is bitcoin that carries RGB assets.
+	// +optional
+	Colored Balance `json:"colored"`
+	// offchain is bitcoin in Lightning channels.
+	// +optional
+	Offchain *OffchainBalance `json:"offchain,omitempty"`
+}
+
+// AssetBalance is the balance of one RGB asset, in its smallest unit.
+type AssetBalance struct {
+	// assetID is the RGB contract id.
+	// +required
+	// +kubebuilder:validation:MaxLength=128
+	AssetID string `json:"assetID"`
+	// ticker of the asset, where it has one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Ticker string `json:"ticker,omitempty"`
+	// precision is how many decimal places the smallest unit is below the asset's unit.
+	// +optional
+	Precision int32 `json:"precision"`
+	// settled is what is confirmed.
+	// +optional
+	Settled int64 `json:"settled"`
+	// future is what there will be once everything known is confirmed.
+	// +optional
+	Future int64 `json:"future"`
+	// spendable is what can be spent now.
+	// +optional
+	Spendable int64 `json:"spendable"`
+	// offchainOutbound is what can be sent over Lightning.
+	// +optional
+	OffchainOutbound *int64 `json:"offchainOutbound,omitempty"`
+}
+
+// WalletStatus is what was observed of a wallet.
+type WalletStatus struct {
+	// observedGeneration is the generation of the spec that this status is about; -1 before the first look.
+	// +optional
+	// +default=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// masterFingerprint is the BIP 32 fingerprint of the master key.
+	// +optional
+	// +kubebuilder:validation:MaxLength=8
+	MasterFingerprint string `json:"masterFingerprint,omitempty"`
+
+	// xpubVanilla is the extended public key of the bitcoin account.
+	// +optional
+	// +kubebuilder:validation:MaxLength=120
+	XpubVanilla string `json:"xpubVanilla,omitempty"`
+
+	// xpubColored is the extended public key of the RGB account.
+	// +optional
+	// +kubebuilder:validation:MaxLength=120
+	XpubColored string `json:"xpubColored,omitempty"`
+
+	// balance of the wallet in bitcoin.
+	// +optional
+	Balance *WalletBalance `json:"balance,omitempty"`
+
+	// assets that the wallet holds.
+	// +optional
+	// +listType=map
+	// +listMapKey=assetID
+	// +kubebuilder:validation:MaxItems=1000
+	Assets []AssetBalance `json:"assets,omitempty"`
+
+	// journalEpoch names the set of payment records that this wallet's sends are guarded by. A new one while the service shows
+	// earlier payments means that records were lost.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	JournalEpoch string `json:"journalEpoch,omitempty"`
+
+	// lastSyncTime is when the balance last changed or was first read.
+	// +optional
+	LastSyncTime *metav1.Time `json:"lastSyncTime,omitempty"`
+
+	// conditions: Ready, Reconciling, Stalled, SignerReady, Registered, Synced.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Wallet is one non-custodial wallet, of bitcoin and RGB assets, at a UTEXO API service. Payments and invoices name it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=uw,categories=utexo
+// +kubebuilder:printcolumn:name="Network",type=string,JSONPath=`.spec.network`
+// +kubebuilder:printcolumn:name="Fingerprint",type=string,JSONPath=`.status.masterFingerprint`
+// +kubebuilder:printcolumn:name="Spendable",type=integer,JSONPath=`.status.balance.vanilla.spendableSats`,description="on-chain bitcoin that can be spent, in sat"
+// +kubebuilder:printcolumn:name="Lightning",type=integer,JSONPath=`.status.balance.offchain.totalSats`,description="bitcoin in Lightning channels, in sat"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.spec.endpoint.url`,priority=1
+type Wallet struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object's metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec declares the wallet.
+	// +required
+	Spec WalletSpec `json:"spec"`
+
+	// status is what was observed of it.
+	// +optional
+	// +default={"observedGeneration": -1, "conditions": [{"type": "Ready", "status": "Unknown", "reason": "Pending", "message": "waiting for the operator", "lastTransitionTime": "1970-01-01T00:00:00Z"}]}
+	Status WalletStatus `json:"status,omitempty"`
+}
+
+// WalletList is a list of Wallets.
+// +kubebuilder:object:root=true
+type WalletList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Wallet `json:"items"`
+}
