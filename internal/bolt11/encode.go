@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/btcsuite/btcd/address/v2/bech32"
@@ -24,6 +26,9 @@ func Encode(invoice *Invoice, key *btcec.PrivateKey) (string, error) {
 	if invoice.Payee != payee && invoice.Payee != ([33]byte{}) {
 		return "", errors.New("encoding invoice: the signing key is not the payee's")
 	}
+	if !slices.Contains(knownPrefixes, invoice.Prefix) {
+		return "", fmt.Errorf("encoding invoice: the prefix %q is none of %s", invoice.Prefix, strings.Join(knownPrefixes, ", "))
+	}
 	prefix := "ln" + invoice.Prefix
 	if invoice.Amount != nil {
 		if *invoice.Amount <= 0 {
@@ -35,17 +40,22 @@ func Encode(invoice *Invoice, key *btcec.PrivateKey) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encoding invoice: %w", err)
 	}
-	digest := signingDigest(prefix, groups)
-	compact := ecdsa.SignCompact(key, digest[:], true)
-	signature := append(compact[1:], compact[0]-compressedKey)
-	text, err := bech32.Encode(prefix, append(groups, regroup(signature)...))
+	text, err := sign(prefix, groups, key)
+	if err == nil {
+		_, err = Decode(text)
+	}
 	if err != nil {
 		return "", fmt.Errorf("encoding invoice: %w", err)
 	}
-	if _, err := Decode(text); err != nil {
-		return "", fmt.Errorf("encoding invoice: %w", err)
-	}
 	return text, nil
+}
+
+// sign returns the invoice of a human-readable part and the data that goes before the signature.
+func sign(prefix string, groups []byte, key *btcec.PrivateKey) (string, error) {
+	digest := signingDigest(prefix, groups)
+	compact := ecdsa.SignCompact(key, digest[:], true)
+	signature := append(compact[1:], compact[0]-compressedKey)
+	return bech32.Encode(prefix, slices.Concat(groups, regroup(signature)))
 }
 
 // formatAmount writes value with the largest multiplier that leaves a whole number.

@@ -1,0 +1,95 @@
+package bolt11
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/btcsuite/btcd/btcec/v2"
+	"github.com/google/go-cmp/cmp"
+)
+
+// FuzzDecode holds that any text is an invoice or an *Error, and that an invoice is read the same after it was written again. The
+// payee changes with the key that signs it.
+func FuzzDecode(f *testing.F) {
+	v, key := readVectors(f)
+	for _, vector := range v.all() {
+		f.Add(vector.Invoice)
+	}
+	payee := [33]byte(key.PubKey().SerializeCompressed())
+	f.Fuzz(func(t *testing.T, text string) {
+		invoice, err := Decode(text)
+		if err != nil {
+			if refused, ok := errors.AsType[*Error](err); !ok || refused.Reason == "" || len(refused.Message) > 512 {
+				t.Fatalf("not a typed error: %v", err)
+			}
+			return
+		}
+		invoice.Payee = payee
+		assertReadBack(t, invoice, key, len(text))
+	})
+}
+
+// FuzzFields does the same for arbitrary fields under a valid signature, where FuzzDecode would hardly get.
+func FuzzFields(f *testing.F) {
+	v, key := readVectors(f)
+	for _, vector := range v.all() {
+		if prefix, groups, err := splitText(vector.Invoice); err == nil && len(groups) > signatureGroups {
+			f.Add(prefix, groups[:len(groups)-signatureGroups])
+		}
+	}
+	payee := [33]byte(key.PubKey().SerializeCompressed())
+	f.Fuzz(func(t *testing.T, prefix string, data []byte) {
+		groups := bytes.Clone(data)
+		for n := range groups {
+			groups[n] &= 31
+		}
+		// The signature is over the prefix as it is, the text has it in lower case.
+		text, err := sign(strings.ToLower(prefix), groups, key)
+		if err != nil {
+			return
+		}
+		if invoice, err := Decode(text); err == nil {
+			if invoice.Payee != payee {
+				t.Fatalf("payee %x", invoice.Payee)
+			}
+			assertReadBack(t, invoice, key, len(text))
+		}
+	})
+}
+
+// assertReadBack checks invoice, which was read from a text of length characters.
+func assertReadBack(t *testing.T, invoice *Invoice, key *btcec.PrivateKey, length int) {
+	t.Helper()
+	text, err := Encode(invoice, key)
+	if err != nil {
+		const defaults = 40 // characters at most: Encode writes the expiry and the final time lock that the text left out
+		if length > maxLength-defaults {
+			return
+		}
+		t.Fatal(err)
+	}
+	again, err := Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(invoice, again); diff != "" {
+		t.Errorf("read back (-read +again):\n%s", diff)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	v, _ := readVectors(b)
+	for _, name := range []string{"coffee-60s", "guide-1", "regtest-asset-10"} {
+		text := v.invoice(b, name)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Decode(text); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
