@@ -1,0 +1,112 @@
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+IMG     ?= utexo-operator:latest
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+KUBECTL ?= $(shell command -v kubectl || echo bin/k8s/kubectl)
+# Arguments of run, sandbox and demo; how long fuzz-short spends on a target; which packages test covers.
+ARGS     ?=
+FUZZTIME ?= 10s
+PKG      ?= ./...
+
+# One set of flags for everything: switching them recompiles all of client-go.
+export CGO_ENABLED := 0
+export KUBEBUILDER_ASSETS := $(CURDIR)/bin/k8s
+
+tool = go tool -modfile=hack/tools/$(1)/go.mod $(1)
+# What generate and manifests write; committed and never edited.
+GENERATED = api config/crd/bases config/rbac/role.yaml internal
+
+##@ General
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+	  /^[a-z0-9-]+:.*##/ {printf "  \033[36m%-12s\033[0m%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: clean
+clean: ## Remove what the build made; the control plane of the tests stays in its store
+	rm -rf bin dist
+
+##@ Develop
+
+.PHONY: generate
+generate: ## Write deep copies and all other generated Go code
+	$(call tool,controller-gen) object paths=./api/...
+	go generate ./...
+
+.PHONY: manifests
+manifests: ## Write the CRDs and the manager's role from the markers in the code
+	$(call tool,controller-gen) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(call tool,controller-gen) rbac:roleName=utexo-manager paths=./internal/... output:rbac:dir=config/rbac
+
+.PHONY: fmt
+fmt: ## Format the Go code
+	git ls-files -z -co --exclude-standard '*.go' | xargs -0 $(call tool,gofumpt) -w
+
+.PHONY: lint
+lint: ## Check format and suspicious constructs
+	@unformatted="$$(git ls-files -z -co --exclude-standard '*.go' | xargs -0 $(call tool,gofumpt) -l)"; \
+	  [[ -z $$unformatted ]] || { echo "not formatted, run make fmt:" $$unformatted >&2; exit 1; }
+	go vet ./...
+
+.PHONY: lint-api
+lint-api: ## Check the API types against the Kubernetes conventions (builds its linter first, minutes)
+	go tool -modfile=hack/tools/kube-api-linter/go.mod golangci-lint-kube-api-linter run ./api/...
+
+.PHONY: test
+test: envtest ## Run all tests; PKG=./internal/bolt11/... for some of them
+	$(call tool,gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg -- -timeout 30m $(PKG)
+
+.PHONY: fuzz-short
+fuzz-short: envtest ## Run every fuzz target for FUZZTIME
+	@git ls-files -co --exclude-standard '*_test.go' | xargs grep -o '^func Fuzz[A-Za-z0-9_]*' | while IFS=: read -r file name; do \
+	  go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; done
+
+.PHONY: verify
+verify: generate manifests ## Regenerate everything and fail where that changes the tree
+	git diff --exit-code
+	@untracked="$$(git ls-files -o --exclude-standard -- $(GENERATED))"; \
+	  [[ -z $$untracked ]] || { echo "generated, not committed:" $$untracked >&2; exit 1; }
+
+.PHONY: envtest
+envtest: ## Get the control plane of the tests into bin/k8s
+	@hack/envtest/install.sh
+
+##@ Run
+
+.PHONY: demo
+demo: build envtest ## Show a payment that survives a crash: a cluster, the sandbox and the manager on this machine
+	go run ./hack/demo $(ARGS)
+
+.PHONY: sandbox
+sandbox: ## Run the UTEXO API with a chain and a ledger of its own
+	go run ./cmd/utexo-sandbox $(ARGS)
+
+.PHONY: run
+run: ## Run the manager against the current kubeconfig
+	go run ./cmd/manager $(ARGS)
+
+##@ Build and deploy
+
+.PHONY: build
+build: ## Build the programs into bin/
+	go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/...
+
+.PHONY: install
+install: ## Install the CRDs into the current cluster
+	$(KUBECTL) apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: ## Remove the CRDs and with them every wallet, payment and record
+	$(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: ## Deploy the operator to the current cluster; IMG names its image
+	$(call tool,kustomize) build config/default | sed 's|image: utexo-operator:latest|image: $(IMG)|' | $(KUBECTL) apply --server-side -f -
+
+.PHONY: undeploy
+undeploy: ## Remove the operator, its CRDs and records
+	$(call tool,kustomize) build config/default | $(KUBECTL) delete --ignore-not-found -f -
