@@ -28,6 +28,14 @@ func (i Integer) Get() (int64, error) {
 	return i.value, nil
 }
 
+// Pointer returns a pointer to the value, or nil where the answer did not hold one.
+func (i Integer) Pointer() *int64 {
+	if !i.present {
+		return nil
+	}
+	return &i.value
+}
+
 // UnmarshalJSON takes every spelling of an integer that deployments use: 10, "10" and 10.0. A fraction, an exponent, a sign other
 // than minus, and what int64 cannot hold are errors: nothing is rounded. null leaves the Integer absent.
 func (i *Integer) UnmarshalJSON(data []byte) error {
