@@ -97,7 +97,7 @@ func keep(text string) string {
 
 // visible is text without spaces and control characters: an address, a BOLT11, an RGB invoice. Whether it is a good one is not for
 // this package to say.
-var visible = regexp.MustCompile(`^[!-~]{1,10000}$`)
+var visible = regexp.MustCompile(`^[!-~]+$`)
 
 // optional returns the value of a field that may be absent or null, else nil.
 func optional[T any](field nullable.Nullable[T]) *T {

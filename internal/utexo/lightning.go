@@ -15,13 +15,14 @@ import (
 //
 // What counts as which answer, by lookup:
 //
-//	lookup          Present                     Absent                              Unknown
-//	ReceiveRequest  200, that id                200 null; 403 UnknownLNInvoice      everything else
-//	SendRequest     200, that payment hash      403 PaymentNotFound                 200 null, everything else
-//	OnchainSend     200, that id or none        404 "Withdrawal not found"          200 null, everything else
+//	lookup          Present                Absent                                    Unknown, no error      Unknown, an error
+//	ReceiveRequest  200, that id           200 null; 403 UnknownLNInvoice; 404 (*)   -                      everything else
+//	SendRequest     200, that hash         403 PaymentNotFound                       200 null; 404 (*)      everything else
+//	OnchainSend     200, that id or none   404 "Withdrawal not found"                200 null               everything else
 //
-// Everything else is an error as well, a 404 that does not say what was not found among it; of the answers that are no error, only
-// null is Unknown.
+// (*) in a shape of the service, and not about the wallet or the path. "Unknown, no error" is an answer that does not prove
+// anything: of a payment that was never begun it allows to go on, of one that was it allows nothing. Everything else is a 5xx, a
+// 405, a gateway's page, an answer about another id, and no answer at all.
 //
 // Absent is what the service says now. Of a receive request and of an on-chain send it says no more than that: their ids are lost
 // when the service restarts, while the invoice stays payable and the send may have moved money. Of a Lightning payment it is the
@@ -218,7 +219,7 @@ func (c *Client) ReceiveRequest(ctx context.Context, id string) (ReceiveRequest,
 		decode: whole(&out, decodeReceiveRequest),
 	})
 	switch {
-	case errors.Is(err, errNull), nodeSays(err, CodeUnknownLNInvoice):
+	case errors.Is(err, errNull), nodeSays(err, CodeUnknownLNInvoice), notFound(err):
 		return ReceiveRequest{}, Absent, nil
 	case err != nil:
 		return ReceiveRequest{}, PresenceUnknown, err
@@ -320,7 +321,7 @@ func (c *Client) SendRequest(ctx context.Context, hash string) (SendRequest, Pre
 		decode: whole(&out, decodeSendRequest),
 	})
 	switch {
-	case errors.Is(err, errNull): // also said of a payment that exists
+	case errors.Is(err, errNull), notFound(err): // null is also said of a payment that exists
 		return SendRequest{}, PresenceUnknown, nil
 	case nodeSays(err, CodePaymentNotFound):
 		return SendRequest{}, Absent, nil
@@ -361,6 +362,12 @@ func (c *Client) ListPayments(ctx context.Context) ([]Payment, error) {
 func nodeSays(err error, name string) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.StatusCode == http.StatusForbidden && e.Code == name && e.Effect == EffectRefused
+}
+
+// notFound reports whether err is a 404 of the service itself about what was asked for.
+func notFound(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.StatusCode == http.StatusNotFound && e.Effect == EffectRefused && e.Code != CodeWalletUnknown && e.Code != CodePathNotFound
 }
 
 // unavailable adds to a 404 of a list, which without an id to look for can only be about the path, that it is ErrNotAvailable.
