@@ -17,7 +17,7 @@ export KUBEBUILDER_ASSETS := $(CURDIR)/bin/k8s
 
 tool = go tool -modfile=hack/tools/$(1)/go.mod $(1)
 # What generate and manifests write; committed and never edited.
-GENERATED = api config/crd/bases config/rbac/role.yaml internal
+GENERATED = '*/zz_generated.*' '*.gen.go' config/crd/bases config/rbac/role.yaml docs/api-reference.md
 
 ##@ General
 
@@ -38,9 +38,12 @@ generate: ## Write deep copies and all other generated Go code
 	go generate ./...
 
 .PHONY: manifests
-manifests: ## Write the CRDs and the manager's role from the markers in the code
+manifests: ## Write the CRDs, the manager's role and the API reference from the code
 	$(call tool,controller-gen) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(call tool,controller-gen) rbac:roleName=utexo-manager paths=./internal/... output:rbac:dir=config/rbac
+	@mkdir -p docs
+	$(call tool,crd-ref-docs) --log-level=ERROR --source-path=api/v1alpha1 --config=hack/tools/crd-ref-docs/config.yaml \
+	  --renderer=markdown --output-path=docs/api-reference.md
 
 .PHONY: fmt
 fmt: ## Format the Go code
@@ -52,9 +55,9 @@ lint: ## Check format and suspicious constructs
 	  [[ -z $$unformatted ]] || { echo "not formatted, run make fmt:" $$unformatted >&2; exit 1; }
 	go vet ./...
 
-.PHONY: lint-api
-lint-api: ## Check the API types against the Kubernetes conventions (builds its linter first, minutes)
-	go tool -modfile=hack/tools/kube-api-linter/go.mod golangci-lint-kube-api-linter run ./api/...
+.PHONY: lint-deep
+lint-deep: ## Find bugs and breaches of the API conventions with golangci-lint (built first, minutes)
+	go tool -modfile=hack/tools/kube-api-linter/go.mod golangci-lint-kube-api-linter run ./...
 
 .PHONY: test
 test: envtest ## Run all tests; PKG=./internal/bolt11/... for some of them
