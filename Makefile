@@ -47,11 +47,11 @@ manifests: ## Write the CRDs, the manager's role and the API reference from the 
 
 .PHONY: fmt
 fmt: ## Format the Go code
-	git ls-files -z -co --exclude-standard '*.go' | xargs -0 $(call tool,gofumpt) -w
+	$(call tool,gofumpt) -w .
 
 .PHONY: lint
 lint: ## Check format and suspicious constructs
-	@unformatted="$$(git ls-files -z -co --exclude-standard '*.go' | xargs -0 $(call tool,gofumpt) -l)"; \
+	@unformatted="$$($(call tool,gofumpt) -l .)"; \
 	  [[ -z $$unformatted ]] || { echo "not formatted, run make fmt:" $$unformatted >&2; exit 1; }
 	go vet ./...
 
