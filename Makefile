@@ -65,7 +65,7 @@ test: envtest ## Run all tests; PKG=./internal/bolt11/... for some of them
 
 .PHONY: fuzz-short
 fuzz-short: envtest ## Run every fuzz target for FUZZTIME
-	@git ls-files -co --exclude-standard '*_test.go' | xargs grep -o '^func Fuzz[A-Za-z0-9_]*' | while IFS=: read -r file name; do \
+	@git ls-files -co --exclude-standard '*_test.go' | xargs grep -oH '^func Fuzz[A-Za-z0-9_]*' | while IFS=: read -r file name; do \
 	  go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; done
 
 .PHONY: verify
