@@ -30,6 +30,8 @@ type Deriver struct {
 	public Public
 	chains map[Account][Keychains]*hdkeychain.ExtendedKey
 	window func() map[[schnorr.PubKeyBytesLen]byte]Path
+	// children keeps every Child of the window that was derived, by Path: those are asked for again and again.
+	children sync.Map
 }
 
 // NewDeriver checks public as ParsePublic does and returns its deriver. The window of Find is made when it is first asked.
@@ -60,6 +62,9 @@ func (d *Deriver) Child(path Path) (Child, error) {
 	if path.Network != d.public.Network || !path.valid() {
 		return Child{}, refuse(UnusableKey, "path", "leads to no key of the wallet's accounts")
 	}
+	if known, ok := d.children.Load(path); ok {
+		return known.(Child), nil
+	}
 	key, err := derive(d.chains[path.Account][path.Keychain], path.Index)
 	if err != nil {
 		return Child{}, err
@@ -71,6 +76,9 @@ func (d *Deriver) Child(path Path) (Child, error) {
 	var c Child
 	copy(c.InternalKey[:], schnorr.SerializePubKey(internal))
 	copy(c.OutputKey[:], schnorr.SerializePubKey(txscript.ComputeTaprootKeyNoScript(internal)))
+	if path.Index < Window {
+		d.children.Store(path, c)
+	}
 	return c, nil
 }
 
@@ -116,7 +124,7 @@ func (d *Deriver) makeWindow() map[[schnorr.PubKeyBytesLen]byte]Path {
 	return window
 }
 
-// maxDerivers bounds the memory of Deriver's cache, some 60 kB a wallet with its window.
+// maxDerivers bounds the memory of Deriver's cache, some 100 kB a wallet with its window.
 const maxDerivers = 256
 
 var derivers struct {
