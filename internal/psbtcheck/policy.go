@@ -177,7 +177,7 @@ func (intent *Intent) script(network bitcoin.Network) ([]byte, error) {
 		return intent.Script, nil
 	}
 	payee, err := address.DecodeAddress(intent.Address, params)
-	if err != nil || !payee.IsForNet(params) {
+	if _, bare := payee.(*address.AddressPubKey); err != nil || bare || !payee.IsForNet(params) { // the library reads a hexadecimal key
 		return nil, bad("names no address of the wallet's network")
 	}
 	script, err := txscript.PayToAddrScript(payee)

@@ -42,7 +42,7 @@ func Parse(text string) (*PSBT, error) {
 			return nil, err
 		}
 	}
-	return decodeMaps(raw, m)
+	return decodePacket(raw)
 }
 
 // ParseSigned reads text as exactly one PSBT of version 0 whose every input is finalised with one 64-byte signature: what a signer
@@ -61,7 +61,7 @@ func ParseSigned(text string) (*PSBT, error) {
 			return nil, err
 		}
 	}
-	return decodeMaps(raw, m)
+	return decodePacket(raw)
 }
 
 // Packet returns the decoded PSBT. It belongs to the PSBT: change it only where nothing else reads it.
@@ -143,47 +143,11 @@ func checkCoin(i int, f field) error {
 	return nil
 }
 
-// decodeMaps has the library decode raw, which was scanned into m, and makes sure that it read all of it and would write the same.
-func decodeMaps(raw []byte, m *maps) (*PSBT, error) {
+// decodePacket has the library decode raw, which was scanned.
+func decodePacket(raw []byte) (*PSBT, error) {
 	packet, err := psbt.NewFromRawBytes(bytes.NewReader(raw), false)
 	if err != nil {
 		return nil, refuse(LayerParse, BadField, "a field of it has not the form of its type")
 	}
-	var written bytes.Buffer
-	if err := packet.Serialize(&written); err != nil {
-		return nil, refuse(LayerParse, BadField, "a field of it cannot be written again")
-	}
-	again, err := scan(written.Bytes())
-	if err != nil || !m.same(again) {
-		return nil, refuse(LayerParse, BadField, "a field of it would be lost or changed by signing")
-	}
 	return &PSBT{raw: raw, packet: packet}, nil
-}
-
-func (m *maps) same(written *maps) bool {
-	if !m.global.same(written.global) {
-		return false
-	}
-	for i, input := range m.inputs {
-		if !input.withoutDefaultSighash().same(written.inputs[i]) {
-			return false
-		}
-	}
-	for i, output := range m.outputs {
-		if !output.same(written.outputs[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// withoutDefaultSighash leaves out a sighash field that says what its absence says; the library does not write it.
-func (f fields) withoutDefaultSighash() fields {
-	var kept fields
-	for _, field := range f {
-		if !bytes.Equal(field.key, []byte{inputSighash}) || !bytes.Equal(field.value, make([]byte, 4)) {
-			kept = append(kept, field)
-		}
-	}
-	return kept
 }

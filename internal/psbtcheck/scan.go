@@ -16,7 +16,6 @@ const (
 	globalVersion    = 0xfb
 
 	inputWitnessUTXO  = 0x01
-	inputSighash      = 0x03
 	inputFinalWitness = 0x08
 )
 
@@ -200,22 +199,4 @@ func (r *reader) take(n uint64) ([]byte, bool) {
 	taken := r.rest[:n:n]
 	r.rest = r.rest[n:]
 	return taken, true
-}
-
-// same tells whether a and b have the same fields, in any order.
-func (f fields) same(other fields) bool {
-	if len(f) != len(other) {
-		return false
-	}
-	values := make(map[string][]byte, len(f))
-	for _, field := range f {
-		values[string(field.key)] = field.value
-	}
-	for _, field := range other {
-		value, ok := values[string(field.key)]
-		if !ok || !bytes.Equal(value, field.value) {
-			return false
-		}
-	}
-	return true
 }
