@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/btcsuite/btcd/psbt/v2"
 	"github.com/btcsuite/btcd/txscript/v2"
@@ -39,20 +40,30 @@ func (w *Wallet) DepositAddress(c *Chain) (string, error) {
 	return w.Vanilla.Address(own.at.keychain, own.at.index)
 }
 
-// Fund mints count coins of value each to the account's next unused addresses.
-func (w *Wallet) Fund(c *Chain, colored bool, count int, value amount.Sat) error {
+// DepositScript returns the script of DepositAddress.
+func (w *Wallet) DepositScript(c *Chain) ([]byte, error) {
+	own, err := w.Vanilla.firstUnused(c, w.Keychain)
+	if err != nil {
+		return nil, err
+	}
+	return own.script, nil
+}
+
+// Fund grants count confirmed coins of value each to the account's next unused addresses.
+func (w *Wallet) Fund(c *Chain, colored bool, count int, value amount.Sat, now time.Time) ([]wire.OutPoint, error) {
 	account, keychain := w.Vanilla, w.Keychain
 	if colored {
 		account, keychain = w.Colored, 0
 	}
+	var coins []wire.OutPoint
 	for range count {
 		own, err := account.firstUnused(c, keychain)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		c.Mint(own.script, value)
+		coins = append(coins, c.Grant(own.script, value, now))
 	}
-	return nil
+	return coins, nil
 }
 
 // Balance returns the confirmed and the whole value of the unspent coins of account.
@@ -104,6 +115,37 @@ func (w *Wallet) SendAsset(c *Chain, commitment [32]byte, rate amount.SatPerVByt
 	}
 	d.tx.TxOut[1].Value = int64(coins[0].Value)
 	return d.fundFrom(w.Vanilla, w.Keychain)
+}
+
+// Share is a part of a coin and who gets it.
+type Share struct {
+	Script []byte
+	Value  amount.Sat
+}
+
+// Sweep returns an unsigned PSBT that splits one vanilla coin into shares; the first share that can pays the fee, and one that is
+// dust goes to the fee too.
+func (w *Wallet) Sweep(c *Chain, outpoint wire.OutPoint, shares []Share, rate amount.SatPerVByte) (*psbt.Packet, error) {
+	coin := c.coins[outpoint]
+	if coin == nil || !w.Vanilla.Owns(coin.Script) {
+		return nil, ErrUnknownCoin
+	}
+	d := &draft{chain: c, rate: rate, tx: wire.NewMsgTx(2)}
+	d.addInput(*coin, w.Vanilla)
+	for _, share := range shares {
+		if share.Value >= DustLimit(share.Script) {
+			d.addOutput(wire.NewTxOut(int64(share.Value), share.Script), nil)
+		}
+	}
+	for _, out := range d.tx.TxOut {
+		if short := d.missing(); short > 0 && amount.Sat(out.Value)-short >= DustLimit(out.PkScript) {
+			out.Value -= int64(short)
+		}
+	}
+	if d.missing() > 0 || len(d.tx.TxOut) == 0 {
+		return nil, fmt.Errorf("closing fee: %w", ErrInsufficient)
+	}
+	return d.packet()
 }
 
 // owned names the script of an account behind an input or output.

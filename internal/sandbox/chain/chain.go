@@ -61,6 +61,7 @@ type Chain struct {
 	coins   map[wire.OutPoint]*Coin
 	spent   map[wire.OutPoint]chainhash.Hash
 	txs     map[chainhash.Hash]*Tx
+	order   []chainhash.Hash // of txs
 	mempool []chainhash.Hash
 	blocks  []Block
 	height  int32
@@ -112,7 +113,17 @@ func (c *Chain) Mine(n int, now time.Time) []Block {
 	return slices.Clone(c.blocks[first:])
 }
 
-// Mint creates a coin of value for script out of nothing, as a coinbase would. It waits in the mempool for a block.
+// Grant creates a coin of value for script out of nothing, in a block of its own, as a coinbase does.
+func (c *Chain) Grant(script []byte, value amount.Sat, now time.Time) wire.OutPoint {
+	waiting := c.mempool
+	c.mempool = nil
+	outpoint := c.Mint(script, value)
+	c.Mine(1, now)
+	c.mempool = waiting
+	return outpoint
+}
+
+// Mint creates a coin of value for script out of nothing, which waits in the mempool for a block: somebody's payment.
 func (c *Chain) Mint(script []byte, value amount.Sat) wire.OutPoint {
 	c.minted++
 	// The counter keeps two equal grants from having the same txid, as BIP 34's height does for coinbases.
@@ -151,6 +162,44 @@ func (c *Chain) Unspent(owned func(script []byte) bool) []Coin {
 	return coins
 }
 
+// Movement is what a transaction did to an owner.
+type Movement struct {
+	Txid     chainhash.Hash
+	Received amount.Sat
+	Sent     amount.Sat
+	Fee      amount.Sat // of the whole transaction; 0 where the owner paid none of it
+	Height   int32      // 0 in the mempool
+	Time     time.Time  // of the block
+}
+
+// History returns the movements of the scripts for which owned says yes, oldest first.
+func (c *Chain) History(owned func(script []byte) bool) []Movement {
+	var history []Movement
+	for _, txid := range c.order {
+		tx := c.txs[txid]
+		m := Movement{Txid: txid, Height: tx.Height}
+		for _, in := range tx.Tx.TxIn {
+			if coin := c.coins[in.PreviousOutPoint]; coin != nil && owned(coin.Script) {
+				m.Sent += coin.Value
+				m.Fee = tx.Fee
+			}
+		}
+		for _, out := range tx.Tx.TxOut {
+			if owned(out.PkScript) {
+				m.Received += amount.Sat(out.Value)
+			}
+		}
+		if m.Sent == 0 && m.Received == 0 {
+			continue
+		}
+		if tx.Height > 0 {
+			m.Time = c.blocks[tx.Height-FirstHeight-1].Time
+		}
+		history = append(history, m)
+	}
+	return history
+}
+
 // SpentBy returns the txid of the transaction that spends outpoint; ok is false while nothing does.
 func (c *Chain) SpentBy(outpoint wire.OutPoint) (txid chainhash.Hash, ok bool) {
 	txid, ok = c.spent[outpoint]
@@ -181,6 +230,7 @@ func (c *Chain) Submit(tx *wire.MsgTx) (chainhash.Hash, error) {
 func (c *Chain) accept(tx *wire.MsgTx, fee amount.Sat) {
 	txid := tx.TxHash()
 	c.txs[txid] = &Tx{Tx: tx, Fee: fee}
+	c.order = append(c.order, txid)
 	c.mempool = append(c.mempool, txid)
 	for i, out := range tx.TxOut {
 		if txscript.IsNullData(out.PkScript) {

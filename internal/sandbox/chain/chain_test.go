@@ -56,6 +56,13 @@ func newWallet(t *testing.T, keys *sandboxtest.Keys) (*chain.Chain, *chain.Walle
 	return chain.New(params), &chain.Wallet{Vanilla: vanilla, Colored: colored, Keychain: 1}
 }
 
+func fund(t *testing.T, c *chain.Chain, w *chain.Wallet, colored bool, value amount.Sat) {
+	t.Helper()
+	if _, err := w.Fund(c, colored, 1, value, noon); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func encode(t *testing.T, packet *psbt.Packet, err error) string {
 	t.Helper()
 	if err != nil {
@@ -71,10 +78,9 @@ func encode(t *testing.T, packet *psbt.Packet, err error) string {
 func TestPayMovesCoinsOnceSigned(t *testing.T) {
 	keys := sandboxtest.NewKeys(t, "payer", bitcoin.Regtest)
 	c, w := newWallet(t, keys)
-	if err := w.Fund(c, false, 2, 60_000); err != nil {
+	if _, err := w.Fund(c, false, 2, 60_000, noon); err != nil {
 		t.Fatal(err)
 	}
-	c.Mine(1, noon)
 	packet, err := w.Pay(c, []*wire.TxOut{wire.NewTxOut(100_000, payee(t))}, 5)
 	unsigned := encode(t, packet, err)
 	asked := packet.UnsignedTx.TxHash()
@@ -116,9 +122,8 @@ func TestSendAssetKeepsColoredValue(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			c, w := newWallet(t, keys)
-			if err := errors.Join(w.Fund(c, false, 1, 50_000), w.Fund(c, true, 1, tc.colored)); err != nil {
-				t.Fatal(err)
-			}
+			fund(t, c, w, false, 50_000)
+			fund(t, c, w, true, tc.colored)
 			packet, err := w.SendAsset(c, [32]byte{7}, 5)
 			unsigned := encode(t, packet, err)
 			signed, err := c.CheckSigned(keys.Sign(unsigned), packet.UnsignedTx.TxHash())
@@ -161,9 +166,7 @@ func TestCheckSignedRefuses(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			c, w := newWallet(t, keys)
-			if err := w.Fund(c, false, 1, 200_000); err != nil {
-				t.Fatal(err)
-			}
+			fund(t, c, w, false, 200_000)
 			packet, err := w.Pay(c, []*wire.TxOut{wire.NewTxOut(100_000, payee(t))}, 5)
 			if err != nil {
 				t.Fatal(err)
@@ -216,9 +219,7 @@ func TestVerifyRefuses(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			c, w := newWallet(t, keys)
-			if err := w.Fund(c, false, 1, 200_000); err != nil {
-				t.Fatal(err)
-			}
+			fund(t, c, w, false, 200_000)
 			packet, err := w.Pay(c, []*wire.TxOut{wire.NewTxOut(100_000, payee(t))}, 5)
 			if err != nil {
 				t.Fatal(err)
@@ -234,9 +235,7 @@ func TestVerifyRefuses(t *testing.T) {
 func TestDoubleSpendIsRefused(t *testing.T) {
 	keys := sandboxtest.NewKeys(t, "payer", bitcoin.Regtest)
 	c, w := newWallet(t, keys)
-	if err := w.Fund(c, false, 1, 200_000); err != nil {
-		t.Fatal(err)
-	}
+	fund(t, c, w, false, 200_000)
 	var txs []*wire.MsgTx
 	for _, value := range []int64{50_000, 60_000} { // both begun before either is sent
 		packet, err := w.Pay(c, []*wire.TxOut{wire.NewTxOut(value, payee(t))}, 5)
@@ -257,9 +256,7 @@ func TestDoubleSpendIsRefused(t *testing.T) {
 func TestPayRefuses(t *testing.T) {
 	keys := sandboxtest.NewKeys(t, "payer", bitcoin.Regtest)
 	c, w := newWallet(t, keys)
-	if err := w.Fund(c, false, 1, 10_000); err != nil {
-		t.Fatal(err)
-	}
+	fund(t, c, w, false, 10_000)
 	for value, want := range map[int64]error{329: chain.ErrDust, 9_900: chain.ErrInsufficient} {
 		if _, err := w.Pay(c, []*wire.TxOut{wire.NewTxOut(value, payee(t))}, 5); !errors.Is(err, want) {
 			t.Errorf("paying %d: %v, want %v", value, err, want)
@@ -274,9 +271,8 @@ func TestSameCallsSameBytes(t *testing.T) {
 	run := func() string {
 		keys := sandboxtest.NewKeys(t, "payer", bitcoin.Regtest)
 		c, w := newWallet(t, keys)
-		if err := errors.Join(w.Fund(c, false, 5, 20_000), w.Fund(c, true, 5, 1_000)); err != nil {
-			t.Fatal(err)
-		}
+		fund(t, c, w, false, 20_000)
+		fund(t, c, w, true, 1_000)
 		packet, err := w.SendAsset(c, [32]byte{1}, 5)
 		text := encode(t, packet, err)
 		blocks, err := json.Marshal(c.Mine(2, noon))

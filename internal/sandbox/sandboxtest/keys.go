@@ -6,22 +6,18 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
-	"encoding/hex"
 	"testing"
 
-	"github.com/btcsuite/btcd/address/v2"
-	"github.com/btcsuite/btcd/btcutil/v2/hdkeychain"
 	"github.com/btcsuite/btcd/psbt/v2"
-	"github.com/btcsuite/btcd/txscript/v2"
 
 	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/sandbox/chain"
 )
 
 // Keys is a wallet whose private keys the test holds.
 type Keys struct {
 	t      testing.TB
-	master *hdkeychain.ExtendedKey
+	master *chain.Master
 	// XpubVanilla, XpubColored and Fingerprint are what the API's headers carry.
 	XpubVanilla, XpubColored, Fingerprint string
 }
@@ -34,39 +30,18 @@ func NewKeys(t testing.TB, name string, network bitcoin.Network) *Keys {
 		t.Fatal(err)
 	}
 	seed := sha256.Sum256([]byte("sandboxtest " + name))
-	master, err := hdkeychain.NewMaster(seed[:], params)
+	master, err := chain.NewMaster(seed[:], params)
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, err := master.ECPubKey()
-	if err != nil {
+	k := &Keys{t: t, master: master, Fingerprint: master.Fingerprint}
+	if k.XpubVanilla, err = master.AccountKey(network.CoinType()); err != nil {
 		t.Fatal(err)
 	}
-	k := &Keys{t: t, master: master}
-	k.Fingerprint = hex.EncodeToString(address.Hash160(public.SerializeCompressed())[:4])
-	k.XpubVanilla = k.accountKey(network.CoinType())
-	k.XpubColored = k.accountKey(network.ColoredCoinType())
+	if k.XpubColored, err = master.AccountKey(network.ColoredCoinType()); err != nil {
+		t.Fatal(err)
+	}
 	return k
-}
-
-func (k *Keys) accountKey(coinType uint32) string {
-	const hardened = hdkeychain.HardenedKeyStart
-	key, err := k.derive([]uint32{86 + hardened, coinType + hardened, hardened}).Neuter()
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	return key.String()
-}
-
-func (k *Keys) derive(path []uint32) *hdkeychain.ExtendedKey {
-	key := k.master
-	for _, step := range path {
-		var err error
-		if key, err = key.Derive(step); err != nil {
-			k.t.Fatal(err)
-		}
-	}
-	return key
 }
 
 // Decode returns the PSBT that text is.
@@ -94,30 +69,8 @@ func (k *Keys) Encode(packet *psbt.Packet) string {
 func (k *Keys) Sign(unsigned string) string {
 	k.t.Helper()
 	packet := k.Decode(unsigned)
-	prevOuts := txscript.NewMultiPrevOutFetcher(nil)
-	for i, in := range packet.UnsignedTx.TxIn {
-		prevOuts.AddPrevOut(in.PreviousOutPoint, packet.Inputs[i].WitnessUtxo)
-	}
-	hashes := txscript.NewTxSigHashes(packet.UnsignedTx, prevOuts)
-	for i := range packet.Inputs {
-		in := &packet.Inputs[i]
-		for _, from := range in.TaprootBip32Derivation {
-			if fingerprint := binary.LittleEndian.AppendUint32(nil, from.MasterKeyFingerprint); hex.EncodeToString(fingerprint) != k.Fingerprint {
-				continue
-			}
-			key, err := k.derive(from.Bip32Path).ECPrivKey()
-			if err != nil {
-				k.t.Fatal(err)
-			}
-			in.TaprootKeySpendSig, err = txscript.RawTxInTaprootSignature(packet.UnsignedTx, hashes, i, in.WitnessUtxo.Value,
-				in.WitnessUtxo.PkScript, nil, txscript.SigHashDefault, key)
-			if err != nil {
-				k.t.Fatal(err)
-			}
-			if _, err := psbt.MaybeFinalize(packet, i); err != nil {
-				k.t.Fatal(err)
-			}
-		}
+	if err := k.master.Sign(packet); err != nil {
+		k.t.Fatal(err)
 	}
 	return k.Encode(packet)
 }
