@@ -15,15 +15,21 @@ import (
 
 // Local signs with keys in this process (BIP 86, BIP 340, BIP 341), deterministically: the same PSBT gives the same bytes, those of
 // the official SDK's signer. It is safe for concurrent use.
-type Local struct{ set *keys.Set }
+type Local struct{ keys keyring }
 
 var _ Signer = (*Local)(nil)
 
+// keyring is what Local needs of a *keys.Set.
+type keyring interface {
+	Public() keys.Public
+	SignTaproot(path keys.Path, digest [32]byte) ([64]byte, error)
+}
+
 // NewLocal returns a signer with the keys of set, which is not nil.
-func NewLocal(set *keys.Set) *Local { return &Local{set: set} }
+func NewLocal(set *keys.Set) *Local { return &Local{keys: set} }
 
 // Public returns the public half of the keys.
-func (l *Local) Public(context.Context) (keys.Public, error) { return l.set.Public(), nil }
+func (l *Local) Public(context.Context) (keys.Public, error) { return l.keys.Public(), nil }
 
 // Sign signs request's PSBT, as Signer says. It never rewrites what it is given: where the PSBT and the keys disagree, it refuses.
 func (l *Local) Sign(ctx context.Context, request Request) (*Signed, error) {
@@ -34,7 +40,7 @@ func (l *Local) Sign(ctx context.Context, request Request) (*Signed, error) {
 	if err != nil {
 		return nil, err
 	}
-	inspection, err := parsed.Inspect(l.set.Public())
+	inspection, err := parsed.Inspect(l.keys.Public())
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +71,7 @@ func (l *Local) sign(packet *psbt.Packet, inspection *psbtcheck.Inspection) erro
 		if err != nil {
 			return fmt.Errorf("input %d has no signature hash", i)
 		}
-		signature, err := l.set.SignTaproot(input.Path, [32]byte(hash))
+		signature, err := l.keys.SignTaproot(input.Path, [32]byte(hash))
 		if err != nil {
 			return fmt.Errorf("signing input %d: %w", i, err)
 		}
