@@ -178,6 +178,13 @@ func (c *Client) String() string { return c.config.String() }
 // GoString is String, for the verb %#v.
 func (c *Client) GoString() string { return c.String() }
 
+// CloseIdleConnections closes the connections that are kept for the next read. For a client that is replaced by another.
+func (c *Client) CloseIdleConnections() {
+	if pool, ok := c.transport.(interface{ CloseIdleConnections() }); ok {
+		pool.CloseIdleConnections()
+	}
+}
+
 func setDefault[T comparable](field *T, value T) {
 	if *field == *new(T) {
 		*field = value

@@ -88,6 +88,7 @@ type rawServer struct {
 
 	mu       sync.Mutex
 	dials    int
+	sent     int // bytes that left the client
 	received bytes.Buffer
 	requests []string
 	serving  sync.WaitGroup
@@ -126,7 +127,25 @@ func (s *rawServer) dial(ctx context.Context, network, addr string) (net.Conn, e
 	s.mu.Lock()
 	s.dials++
 	s.mu.Unlock()
-	return (&net.Dialer{}).DialContext(ctx, network, addr)
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &sendingConn{TCPConn: conn.(*net.TCPConn), server: s}, nil
+}
+
+// sendingConn is the client's side of a connection, which counts what left it.
+type sendingConn struct {
+	*net.TCPConn
+	server *rawServer
+}
+
+func (c *sendingConn) Write(p []byte) (int, error) {
+	n, err := c.TCPConn.Write(p)
+	c.server.mu.Lock()
+	c.server.sent += n
+	c.server.mu.Unlock()
+	return n, err
 }
 
 func (s *rawServer) serve(conn net.Conn) {

@@ -58,6 +58,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return single.RoundTrip(req)
 }
 
+// CloseIdleConnections is what http.Client calls it.
+func (t *transport) CloseIdleConnections() { t.pooled.CloseIdleConnections() }
+
 // http1 returns a transport whose connections write under o, if that is not nil.
 func (t *transport) http1(o *once) *http.Transport {
 	protocols := new(http.Protocols)
