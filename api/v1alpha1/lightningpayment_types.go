@@ -33,8 +33,7 @@ type LightningPaymentSpec struct {
 	// +kubebuilder:validation:Maximum=2100000000000000
 	AmountSats *int64 `json:"amountSats,omitempty"`
 
-	// asset, a guard: the invoice must ask for exactly this asset and amount, or nothing is paid. Required to pay an asset invoice.
-	// Immutable.
+	// asset, a guard: the invoice must ask for exactly this asset and amount, or nothing is paid. Immutable.
 	// +optional
 	Asset *AssetAmount `json:"asset,omitempty"`
 
@@ -45,8 +44,11 @@ type LightningPaymentSpec struct {
 	// +kubebuilder:validation:Maximum=100000000
 	MaxFeeSats *int64 `json:"maxFeeSats,omitempty"`
 
-	// validUntil is when the payment must have started; after it nothing is paid. Default: when the invoice expires. Immutable.
+	// validUntil is when the payment must have started, for example 2026-12-31T23:59:59Z; after it nothing is paid. Default: when the
+	// invoice expires. Immutable.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
 	ValidUntil *metav1.Time `json:"validUntil,omitempty"`
 
 	// suspend holds the payment before its next call that moves money. What was submitted is still observed.

@@ -45,9 +45,11 @@ type OnchainSendSpec struct {
 	// +kubebuilder:validation:Maximum=100000000
 	MaxFeeSats *int64 `json:"maxFeeSats,omitempty"`
 
-	// validUntil is when the send must have started; after it nothing is sent. Required, so that a manifest that is applied again
-	// in a new cluster years later moves nothing. Immutable.
+	// validUntil is when the send must have started, for example 2026-12-31T23:59:59Z; after it nothing is sent. Required, so that a
+	// manifest that is applied again in a new cluster years later moves nothing. Immutable.
 	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
 	ValidUntil metav1.Time `json:"validUntil"`
 
 	// idempotencyKey tells orders of one namespace and name apart: a resource that is deleted and created again with the same key

@@ -65,8 +65,12 @@ type Endpoint struct {
 	// +kubebuilder:validation:Pattern=`^https?://[^@?#\s]+$`
 	URL string `json:"url"`
 
-	// timeout of a read from the service, default 35s. The call that moves money has its own, 150s.
+	// timeout of a read from the service, between 1s and 10m, for example 1m30s; default 35s. The call that moves money has its own,
+	// 150s.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="timeout must be a duration between 1s and 10m, for example 35s"
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
 	// profile of the service: Conservative (default) relies on nothing but the documents; Reference is for the public reference
