@@ -1,0 +1,249 @@
+package controller
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/keys"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/signer"
+	"github.com/utexo/utexo-operator/internal/spender"
+	"github.com/utexo/utexo-operator/internal/utexo"
+)
+
+// Connection is a wallet as it can be used now: its public keys, its service, and its signer where it has one.
+type Connection struct {
+	Public keys.Public
+	Client *utexo.Client
+	// Signer is nil for a wallet that is watched only.
+	Signer signer.Signer
+	Record v1alpha1.RecordWallet
+}
+
+// Session is the connection as the money path uses it.
+func (c *Connection) Session(wallet *v1alpha1.Wallet) *spender.Session {
+	return &spender.Session{Service: c.Client, Signer: c.Signer, Wallet: c.Record, Profile: wallet.Spec.Endpoint.Profile}
+}
+
+// Connector makes connections from what Wallets name. Secrets and ConfigMaps are read one by one, by name, and never from a cache:
+// the operator may get the Secrets that a namespace grants it, and list none.
+type Connector struct {
+	Reader    client.Reader
+	Clock     clock.PassiveClock
+	UserAgent string
+
+	mutex   sync.Mutex
+	clients map[types.UID]cachedClient
+}
+
+// cachedClient is a client that is kept while what it was made from does not change, for its connections and what it learnt of the
+// service.
+type cachedClient struct {
+	digest [sha256.Size]byte
+	client *utexo.Client
+}
+
+// Connect returns a connection, or what keeps the wallet from being used. An error is one of the API server's.
+func (c *Connector) Connect(ctx context.Context, wallet *v1alpha1.Wallet) (*Connection, *payment.Obstacle, error) {
+	connection := &Connection{}
+	obstacle, err := c.loadKeys(ctx, wallet, connection)
+	if obstacle != nil || err != nil {
+		return nil, obstacle, err
+	}
+	connection.Record = v1alpha1.RecordWallet{
+		Name: wallet.Name, MasterFingerprint: connection.Public.MasterFingerprint, XpubVanilla: connection.Public.XpubVanilla,
+		Server: serverOf(wallet.Spec.Endpoint.URL),
+	}
+	config, obstacle, err := c.clientConfig(ctx, wallet, connection.Public)
+	if obstacle != nil || err != nil {
+		return nil, obstacle, err
+	}
+	connection.Client, err = c.client(wallet.UID, config)
+	if invalid, ok := errors.AsType[*utexo.ConfigError](err); ok {
+		return nil, unusable(v1alpha1.ReasonInvalidEndpoint, "spec.endpoint cannot be used: %v", invalid), nil
+	}
+	return connection, nil, err
+}
+
+// Forget drops what is kept of a wallet that was deleted.
+func (c *Connector) Forget(uid types.UID) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	delete(c.clients, uid)
+}
+
+func (c *Connector) client(uid types.UID, config utexo.Config) (*utexo.Client, error) {
+	digest := digestOf(config)
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if cached, ok := c.clients[uid]; ok && cached.digest == digest {
+		return cached.client, nil
+	}
+	made, err := utexo.New(config)
+	if err != nil {
+		return nil, err
+	}
+	if c.clients == nil {
+		c.clients = map[types.UID]cachedClient{}
+	}
+	c.clients[uid] = cachedClient{digest: digest, client: made}
+	return made, nil
+}
+
+// digestOf tells one configuration from another without keeping its secrets.
+func digestOf(config utexo.Config) [sha256.Size]byte {
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%q %q %q %q %t %s", config.URL, config.Wallet, config.BearerToken, config.CABundle, config.Insecure, config.ReadTimeout)
+	fmt.Fprintf(hash, "%q", config.Headers) // maps print in the order of their keys
+	if config.ClientCertificate != nil {
+		fmt.Fprintf(hash, "%q", config.ClientCertificate.Certificate)
+	}
+	return [sha256.Size]byte(hash.Sum(nil))
+}
+
+// serverOf is the identity of a service: its URL in one spelling.
+func serverOf(text string) string {
+	parsed, err := url.Parse(text)
+	if err != nil {
+		return text
+	}
+	return strings.ToLower(parsed.Scheme+"://"+parsed.Host) + strings.TrimRight(parsed.EscapedPath(), "/")
+}
+
+func (c *Connector) loadKeys(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection) (*payment.Obstacle, error) {
+	network := bitcoin.Network(wallet.Spec.Network)
+	if watched := wallet.Spec.Keys.WatchOnly; watched != nil {
+		public, err := keys.ParsePublic(network, watched.XpubVanilla, watched.XpubColored, watched.MasterFingerprint)
+		if err != nil {
+			return invalidKeys("spec.keys.watchOnly", err), nil
+		}
+		connection.Public = public
+		return nil, nil
+	}
+	name := wallet.Spec.Keys.SecretRef.Name
+	data, obstacle, err := c.secret(ctx, wallet.Namespace, name)
+	if obstacle != nil || err != nil {
+		return obstacle, err
+	}
+	set, obstacle := keySet(name, data, network)
+	if obstacle != nil {
+		return obstacle, nil
+	}
+	connection.Public, connection.Signer = set.Public(), signer.NewLocal(set)
+	return nil, nil
+}
+
+// keySet makes keys of a Secret's data, in either of its two forms.
+func keySet(name string, data map[string][]byte, network bitcoin.Network) (*keys.Set, *payment.Obstacle) {
+	source := fmt.Sprintf("Secret %s", name)
+	if mnemonic, ok := data["mnemonic"]; ok {
+		set, err := keys.FromMnemonic(strings.Join(strings.Fields(string(mnemonic)), " "), string(data["passphrase"]), network)
+		if err != nil {
+			return nil, invalidKeys(source, err)
+		}
+		return set, nil
+	}
+	trimmed := func(key string) string { return strings.TrimSpace(string(data[key])) }
+	if trimmed("xprvVanilla") == "" || trimmed("xprvColored") == "" || trimmed("masterFingerprint") == "" {
+		return nil, unusable(v1alpha1.ReasonInvalidKeys,
+			"%s has neither the key mnemonic nor the keys xprvVanilla, xprvColored and masterFingerprint", source)
+	}
+	set, err := keys.FromAccountKeys(trimmed("xprvVanilla"), trimmed("xprvColored"), trimmed("masterFingerprint"), network)
+	if err != nil {
+		return nil, invalidKeys(source, err)
+	}
+	return set, nil
+}
+
+// invalidKeys shows only what package keys says, which quotes no word and no key.
+func invalidKeys(source string, err error) *payment.Obstacle {
+	message := "the keys cannot be read"
+	if refused, ok := errors.AsType[*keys.Error](err); ok {
+		message = refused.Error()
+	}
+	return unusable(v1alpha1.ReasonInvalidKeys, "%s: %s", source, message)
+}
+
+// secret reads one Secret.
+func (c *Connector) secret(ctx context.Context, namespace, name string) (map[string][]byte, *payment.Obstacle, error) {
+	var secret corev1.Secret
+	err := c.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, unusable(v1alpha1.ReasonSecretNotFound, "Secret %s does not exist in namespace %s; create it", name, namespace), nil
+	case apierrors.IsForbidden(err):
+		return nil, unusable(v1alpha1.ReasonSecretForbidden,
+			"the operator may not read Secret %s; grant its service account the verb get on this Secret by a Role and RoleBinding in namespace %s",
+			name, namespace), nil
+	case err != nil:
+		return nil, nil, fmt.Errorf("reading Secret: %w", err)
+	}
+	return secret.Data, nil, nil
+}
+
+func (c *Connector) clientConfig(ctx context.Context, wallet *v1alpha1.Wallet, public keys.Public) (utexo.Config, *payment.Obstacle, error) {
+	endpoint := wallet.Spec.Endpoint
+	config := utexo.Config{
+		URL: endpoint.URL, Insecure: endpoint.Insecure, Headers: endpoint.Headers, UserAgent: c.UserAgent, Clock: c.Clock,
+		Wallet: utexo.Wallet{
+			XpubVanilla: public.XpubVanilla, XpubColored: public.XpubColored, MasterFingerprint: public.MasterFingerprint,
+		},
+	}
+	if endpoint.Timeout != nil {
+		config.ReadTimeout = endpoint.Timeout.Duration
+	}
+	if reference := endpoint.TokenSecretRef; reference != nil {
+		data, obstacle, err := c.secret(ctx, wallet.Namespace, reference.Name)
+		if obstacle != nil || err != nil {
+			return config, obstacle, err
+		}
+		config.BearerToken = strings.TrimSpace(string(data[reference.Key]))
+		if config.BearerToken == "" {
+			return config, unusable(v1alpha1.ReasonSecretNotFound, "Secret %s has no key %s", reference.Name, reference.Key), nil
+		}
+	}
+	if reference := endpoint.ClientCertSecretRef; reference != nil {
+		data, obstacle, err := c.secret(ctx, wallet.Namespace, reference.Name)
+		if obstacle != nil || err != nil {
+			return config, obstacle, err
+		}
+		pair, err := tls.X509KeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
+		if err != nil {
+			return config, unusable(v1alpha1.ReasonInvalidEndpoint, "Secret %s holds no certificate and key (tls.crt, tls.key) that fit",
+				reference.Name), nil
+		}
+		config.ClientCertificate = &pair
+	}
+	if reference := endpoint.CABundleRef; reference != nil {
+		var bundle corev1.ConfigMap
+		err := c.Reader.Get(ctx, client.ObjectKey{Namespace: wallet.Namespace, Name: reference.Name}, &bundle)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return config, nil, fmt.Errorf("reading ConfigMap: %w", err)
+		}
+		config.CABundle = []byte(bundle.Data[reference.Key])
+		if len(config.CABundle) == 0 {
+			return config, unusable(v1alpha1.ReasonInvalidEndpoint, "ConfigMap %s with key %s does not exist; create it", reference.Name,
+				reference.Key), nil
+		}
+	}
+	return config, nil, nil
+}
+
+// unusable is why a wallet cannot be used until somebody acts. Secrets are not watched, so it is looked at again by itself.
+func unusable(reason, format string, arguments ...any) *payment.Obstacle {
+	return &payment.Obstacle{Reason: reason, Message: fmt.Sprintf(format, arguments...), RetryAfter: secretPoll}
+}

@@ -1,0 +1,206 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/invoice"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/record"
+	"github.com/utexo/utexo-operator/internal/utexo"
+)
+
+// LightningInvoiceReconciler issues invoices and watches them.
+type LightningInvoiceReconciler struct {
+	Client client.Client
+	// Reader reads from the API server, not from a cache.
+	Reader    client.Reader
+	Clock     clock.Clock
+	Status    *StatusWriter
+	Records   *record.Store
+	Connector *Connector
+}
+
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=lightninginvoices,verbs=get;list;watch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=lightninginvoices/status,verbs=patch
+
+// issueRetry is how long to wait before the service is asked again for an invoice.
+const issueRetry = 5 * time.Second
+
+// Reconcile drives one LightningInvoice.
+func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var object v1alpha1.LightningInvoice
+	if err := r.Client.Get(ctx, request.NamespacedName, &object); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if object.Status.Phase == v1alpha1.InvoiceSettled && object.Status.ObservedGeneration == object.Generation {
+		return ctrl.Result{}, nil
+	}
+	facts := invoice.Facts{Invoice: &object, Deleting: !object.DeletionTimestamp.IsZero()}
+	connection, network, err := r.observe(ctx, &facts)
+	if err != nil {
+		return resultFor(err)
+	}
+	for range maxSteps {
+		decision := invoice.Decide(facts, r.Clock.Now())
+		if decision.Step != invoice.Observe { // which decides on the status by what it sees
+			before := object.DeepCopy()
+			object.Status = decision.Status
+			if err := r.Status.Write(ctx, before, &object); err != nil {
+				return resultFor(err)
+			}
+			r.Status.Emit(&object, decision.Events)
+		}
+		switch decision.Step {
+		case invoice.Rest:
+			return ctrl.Result{RequeueAfter: decision.RequeueAfter}, nil
+		case invoice.Issue:
+			err = r.issue(ctx, &facts, connection, network)
+		case invoice.Observe:
+			seen := look(ctx, facts.Record, connection.Client)
+			facts.Sighting = &seen
+		}
+		if err != nil {
+			return resultFor(err)
+		}
+	}
+	return ctrl.Result{}, reconcile.TerminalError(errNoRest)
+}
+
+// observe reads the published invoice and connects to the wallet.
+func (r *LightningInvoiceReconciler) observe(ctx context.Context, facts *invoice.Facts) (*Connection, bitcoin.Network, error) {
+	var err error
+	if facts.Record, err = r.Records.Get(ctx, invoice.RecordName(string(facts.Invoice.UID))); err != nil {
+		return nil, "", err
+	}
+	name := facts.Invoice.Spec.WalletRef.Name
+	var wallet v1alpha1.Wallet
+	err = r.Reader.Get(ctx, client.ObjectKey{Namespace: facts.Invoice.Namespace, Name: name}, &wallet)
+	if apierrors.IsNotFound(err) {
+		facts.Waiting = &payment.Obstacle{
+			Reason: v1alpha1.ReasonWalletNotFound, Message: fmt.Sprintf("Wallet %s does not exist in this namespace; create it", name),
+		}
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("reading Wallet: %w", err)
+	}
+	connection, obstacle, err := r.Connector.Connect(ctx, &wallet)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case obstacle != nil:
+		facts.Waiting = &payment.Obstacle{
+			Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s: %s", name, obstacle.Message), RetryAfter: obstacle.RetryAfter,
+		}
+	case facts.Record == nil:
+		facts.Waiting = notReady(&wallet)
+	case !payment.SameWallet(facts.Record.Spec.Wallet, connection.Record):
+		facts.Waiting = &payment.Obstacle{
+			Reason:     v1alpha1.ReasonWalletChanged,
+			Message:    "the Wallet now has other keys or another service than when this invoice was issued; set them back to see whether it is paid",
+			RetryAfter: time.Minute,
+		}
+	}
+	return connection, bitcoin.Network(wallet.Spec.Network), nil
+}
+
+// issue asks the service for the invoice, checks it and publishes it. The attempt is in the status already.
+func (r *LightningInvoiceReconciler) issue(ctx context.Context, facts *invoice.Facts, connection *Connection, network bitcoin.Network) error {
+	object := facts.Invoice
+	request := utexo.InvoiceRequest{AmountSats: object.Spec.AmountSats, ExpirySeconds: object.Spec.ExpirySeconds}
+	if asset := object.Spec.Asset; asset != nil {
+		request.Asset = &utexo.Asset{ID: asset.ID, Amount: asset.Amount}
+	}
+	answer, err := connection.Client.CreateInvoice(ctx, request)
+	if err != nil {
+		facts.Held, facts.NotIssued = notIssued(err)
+		return nil
+	}
+	issued, err := invoice.Check(&object.Spec, network, answer.PaymentRequest, r.Clock.Now())
+	if err != nil {
+		facts.Held = &payment.Obstacle{Reason: v1alpha1.ReasonInvalidInvoice, Message: err.Error(), RetryAfter: issueRetry}
+		return nil
+	}
+	spec := invoice.RecordSpec(issued, answer.PaymentRequest, answer.ID, connection.Record, object.Spec.Asset)
+	facts.Record, err = r.publish(ctx, object, spec)
+	seen := invoice.Open
+	facts.Sighting = &seen
+	return err
+}
+
+// notIssued says what a failed call means, and whether the service provably issued nothing.
+func notIssued(err error) (*payment.Obstacle, bool) {
+	obstacle := &payment.Obstacle{
+		Reason: v1alpha1.ReasonServiceUnavailable, Message: "no invoice yet: " + serviceMessage(err), RetryAfter: issueRetry,
+	}
+	failed, ok := errors.AsType[*utexo.Error](err)
+	if !ok || failed.Effect == utexo.EffectUnknown {
+		return obstacle, false
+	}
+	if failed.Effect == utexo.EffectRefused && !failed.Temporary() && !errors.Is(err, utexo.ErrWalletNotRegistered) {
+		obstacle = &payment.Obstacle{
+			Reason: v1alpha1.ReasonRequestRefused, Message: "the service refuses to issue this invoice: " + serviceMessage(err), DeadEnd: true,
+		}
+	}
+	return obstacle, true
+}
+
+// publish records the one invoice of the resource. A lost answer to the write is mended by writing the same invoice again.
+func (r *LightningInvoiceReconciler) publish(ctx context.Context, object *v1alpha1.LightningInvoice, spec v1alpha1.PaymentRecordSpec,
+) (*v1alpha1.PaymentRecord, error) {
+	journal := v1alpha1.PaymentJournal{
+		Phase:  v1alpha1.RecordHeld,
+		Holder: v1alpha1.RecordHolder{Kind: "LightningInvoice", Namespace: object.Namespace, Name: object.Name, UID: string(object.UID)},
+	}
+	ctx = context.WithoutCancel(ctx)
+	for attempt := 1; ; attempt++ {
+		published, _, err := r.Records.Claim(ctx, invoice.RecordName(string(object.UID)), spec, journal)
+		if err == nil || attempt == publishAttempts || apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+			return published, err
+		}
+		log.FromContext(ctx).Error(err, "an issued invoice could not be recorded; trying again")
+		r.Clock.Sleep(time.Second)
+	}
+}
+
+// publishAttempts is how often an issued invoice is tried to be recorded before it is left to die unseen.
+const publishAttempts = 30
+
+// look asks the service for an invoice by its id and, where the service lost that, by its payment hash.
+func look(ctx context.Context, published *v1alpha1.PaymentRecord, service *utexo.Client) invoice.Seen {
+	found, presence, _ := service.ReceiveRequest(ctx, published.Spec.RequestID)
+	switch presence {
+	case utexo.Present:
+		if found.PaymentRequest != "" && found.PaymentRequest != published.Spec.PaymentRequest {
+			return invoice.NoAnswer // of another invoice
+		}
+		return map[utexo.ReceiveStatus]invoice.Seen{
+			utexo.ReceiveOpen: invoice.Open, utexo.ReceiveSettled: invoice.Settled, utexo.ReceiveExpired: invoice.Expired,
+			utexo.ReceiveFailed: invoice.Failed,
+		}[found.Status]
+	case utexo.PresenceUnknown:
+		return invoice.NoAnswer
+	}
+	payments, err := service.ListPayments(ctx)
+	if err != nil {
+		return invoice.Lost
+	}
+	for _, one := range payments {
+		if one.PaymentHash == published.Spec.PaymentHash && one.Inbound && one.Status == utexo.SendSucceeded {
+			return invoice.Settled
+		}
+	}
+	return invoice.Lost
+}

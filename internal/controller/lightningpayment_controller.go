@@ -1,0 +1,208 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/readiness"
+)
+
+// LightningPaymentReconciler pays BOLT11 invoices.
+type LightningPaymentReconciler struct{ Payments *Payments }
+
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=lightningpayments,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=lightningpayments/status,verbs=patch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=wallets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=lightninginvoices,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile drives one LightningPayment.
+func (r *LightningPaymentReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var pay v1alpha1.LightningPayment
+	if err := r.Payments.Client.Get(ctx, request.NamespacedName, &pay); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if restsForGood(&pay, pay.Status.Phase, pay.Status.ObservedGeneration) {
+		return ctrl.Result{}, nil
+	}
+	return r.Payments.Reconcile(ctx, lightningPayable{&pay})
+}
+
+// lightningPayable is a LightningPayment as the driver sees it.
+type lightningPayable struct{ *v1alpha1.LightningPayment }
+
+func (l lightningPayable) inner() conditioned { return l.LightningPayment }
+func (l lightningPayable) fresh() payable     { return lightningPayable{&v1alpha1.LightningPayment{}} }
+func (l lightningPayable) copy() payable      { return lightningPayable{l.DeepCopy()} }
+func (l lightningPayable) walletName() string { return l.Spec.WalletRef.Name }
+func (l lightningPayable) suspended() bool    { return l.Spec.Suspend }
+
+// resolve finds the BOLT11, pinning what a reference was resolved to, and makes an order of it.
+func (l lightningPayable) resolve(ctx context.Context, p *Payments, wallet *v1alpha1.Wallet, known v1alpha1.RecordWallet) (resolution, error) {
+	text := l.Spec.Invoice
+	if l.Spec.InvoiceFrom != nil {
+		pinned, waiting, err := p.pinnedInvoice(ctx, l.LightningPayment, known)
+		if waiting != nil || err != nil {
+			return resolution{waiting: waiting}, err
+		}
+		text = pinned
+	}
+	network := bitcoin.Network("")
+	if wallet != nil {
+		network = bitcoin.Network(wallet.Spec.Network)
+	}
+	order, obstacle := payment.NewLightningOrder(l.LightningPayment, text, network, known, p.Clock.Now())
+	if wallet == nil && order != nil {
+		obstacle = nil // what it is worth is known once the wallet is
+	}
+	return resolution{order: order, invalid: obstacle}, nil
+}
+
+// pinnedInvoice returns the BOLT11 that invoiceFrom was resolved to. The first resolution is recorded under the payment's own name, and
+// counts for ever: a reference that later holds another invoice must not make one manifest pay twice.
+func (p *Payments) pinnedInvoice(ctx context.Context, pay *v1alpha1.LightningPayment, known v1alpha1.RecordWallet) (string, *payment.Obstacle, error) {
+	name := payment.InvoicePinName(pay.Namespace, pay.Name)
+	pin, err := p.Records.Get(ctx, name)
+	if err != nil {
+		return "", nil, err
+	}
+	if pin != nil {
+		return pin.Spec.PaymentRequest, nil, nil
+	}
+	if !pay.DeletionTimestamp.IsZero() {
+		return "", &payment.Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "deleted before anything was sent"}, nil
+	}
+	text, waiting, err := p.readInvoice(ctx, pay)
+	if waiting != nil || err != nil {
+		return "", waiting, err
+	}
+	if known.MasterFingerprint == "" {
+		return "", &payment.Obstacle{Reason: v1alpha1.ReasonWalletNotReady, Message: "waiting for the Wallet", RetryAfter: secretPoll}, nil
+	}
+	spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordInvoicePin, Wallet: known, PaymentRequest: text}
+	journal := v1alpha1.PaymentJournal{
+		Phase:  v1alpha1.RecordHeld,
+		Holder: v1alpha1.RecordHolder{Kind: "LightningPayment", Namespace: pay.Namespace, Name: pay.Name, UID: string(pay.UID)},
+	}
+	pin, _, err = p.Records.Claim(ctx, name, spec, journal)
+	if err != nil {
+		return "", nil, err
+	}
+	return pin.Spec.PaymentRequest, nil, nil
+}
+
+// readInvoice reads what invoiceFrom names.
+func (p *Payments) readInvoice(ctx context.Context, pay *v1alpha1.LightningPayment) (string, *payment.Obstacle, error) {
+	missing := func(format string, arguments ...any) (string, *payment.Obstacle, error) {
+		return "", &payment.Obstacle{
+			Reason: v1alpha1.ReasonReferenceNotFound, Message: fmt.Sprintf(format, arguments...), RetryAfter: referencePoll,
+		}, nil
+	}
+	from := pay.Spec.InvoiceFrom
+	found := func(text, where string) (string, *payment.Obstacle, error) {
+		text = strings.TrimSpace(text)
+		if len(text) < 20 || len(text) > 8192 {
+			return missing("%s holds no invoice yet", where)
+		}
+		return text, nil, nil
+	}
+	switch {
+	case from.LightningInvoiceRef != nil:
+		var invoice v1alpha1.LightningInvoice
+		err := p.Reader.Get(ctx, client.ObjectKey{Namespace: pay.Namespace, Name: from.LightningInvoiceRef.Name}, &invoice)
+		if apierrors.IsNotFound(err) {
+			return missing("LightningInvoice %s does not exist in this namespace; create it", from.LightningInvoiceRef.Name)
+		}
+		if err != nil {
+			return "", nil, fmt.Errorf("reading LightningInvoice: %w", err)
+		}
+		return found(invoice.Status.PaymentRequest, "LightningInvoice "+invoice.Name)
+	case from.ConfigMapKeyRef != nil:
+		var config corev1.ConfigMap
+		err := p.Reader.Get(ctx, client.ObjectKey{Namespace: pay.Namespace, Name: from.ConfigMapKeyRef.Name}, &config)
+		if apierrors.IsNotFound(err) {
+			return missing("ConfigMap %s does not exist in this namespace; create it", from.ConfigMapKeyRef.Name)
+		}
+		if err != nil {
+			return "", nil, fmt.Errorf("reading ConfigMap: %w", err)
+		}
+		return found(config.Data[from.ConfigMapKeyRef.Key], fmt.Sprintf("key %s of ConfigMap %s", from.ConfigMapKeyRef.Key, config.Name))
+	}
+	data, obstacle, err := p.Connector.secret(ctx, pay.Namespace, from.SecretKeyRef.Name)
+	if obstacle != nil {
+		return missing("%s", obstacle.Message)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return found(string(data[from.SecretKeyRef.Key]), fmt.Sprintf("key %s of Secret %s", from.SecretKeyRef.Key, from.SecretKeyRef.Name))
+}
+
+// referencePoll is how often a reference is looked at that does not exist yet.
+const referencePoll = 5 * time.Second
+
+// project writes the status.
+func (l lightningPayable) project(order *payment.Order, record *v1alpha1.PaymentRecord, facts *payment.Facts, projection payment.Projection, now time.Time) {
+	status := &l.Status
+	status.ObservedGeneration = l.Generation
+	status.Phase = projection.Phase
+	status.Conditions = readiness.Conditions(status.Conditions, l.Generation, projection.Summary, now)
+	if order != nil {
+		sats := int64(order.AmountSats)
+		status.PaymentHash, status.Payee, status.AmountSats, status.Asset = order.PaymentHash, order.Destination, &sats, order.Asset
+		if order.AmountSats == 0 {
+			status.AmountSats = nil
+		}
+	}
+	if facts.FeeEstimateSats != nil {
+		status.FeeEstimateSats = facts.FeeEstimateSats
+	}
+	if !isOurs(order, record) {
+		return
+	}
+	journal := record.Journal
+	status.RecordRef = record.Name
+	status.RequestID, status.FeeSats = journal.RequestID, journal.FeeSats
+	if journal.FeeEstimateSats != nil {
+		status.FeeEstimateSats = journal.FeeEstimateSats
+	}
+	status.Attempt = attemptOf(&journal)
+	status.CompletedAt = secondsOf(journal.CompletedAt)
+}
+
+// isOurs reports whether record is that of order, and not of another resource's or an earlier one's.
+func isOurs(order *payment.Order, record *v1alpha1.PaymentRecord) bool {
+	return order != nil && record != nil && payment.SameHolder(order.Holder, record.Journal.Holder) && payment.SameOrder(record, order)
+}
+
+func attemptOf(journal *v1alpha1.PaymentJournal) *v1alpha1.Attempt {
+	if journal.Attempt == 0 {
+		return nil
+	}
+	return &v1alpha1.Attempt{Number: journal.Attempt, StartedAt: secondsOf(journal.StartedAt)}
+}
+
+func secondsOf(instant *metav1.MicroTime) *metav1.Time {
+	if instant == nil {
+		return nil
+	}
+	seconds := metav1.NewTime(instant.Truncate(time.Second))
+	return &seconds
+}
+
+// restsForGood reports whether nothing is left to do for a payment: it succeeded, its status says so, and it may go at any time.
+func restsForGood(object client.Object, phase v1alpha1.PaymentPhase, observed int64) bool {
+	return phase == v1alpha1.PaymentSucceeded && observed == object.GetGeneration() && len(object.GetFinalizers()) == 0
+}

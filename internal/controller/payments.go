@@ -1,0 +1,413 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/record"
+	"github.com/utexo/utexo-operator/internal/spender"
+	"github.com/utexo/utexo-operator/internal/utexo"
+)
+
+// Annotations that a person sets on a payment.
+const (
+	// DeletionPolicyAnnotation with the value AbandonTracking lets a payment be deleted although its outcome is not known. The record
+	// stays and goes on keeping it from being made twice.
+	DeletionPolicyAnnotation = "payments.utexo.com/deletion-policy"
+	AbandonTracking          = "abandon-tracking"
+	// ResolveAnnotation is a person's word on an unknown outcome, see payment.Resolve.
+	ResolveAnnotation = "payments.utexo.com/resolve"
+)
+
+// maxSteps bounds the steps of one pass. A payment takes about eight.
+const maxSteps = 20
+
+var errNoRest = errors.New("a payment was decided on without coming to rest")
+
+// Payments drives payments of both kinds: observe, decide, write, act, until there is nothing to do now.
+type Payments struct {
+	Client client.Client
+	// Reader reads from the API server, not from a cache. Everything that money depends on is read with it.
+	Reader    client.Reader
+	Clock     clock.Clock
+	Status    *StatusWriter
+	Records   *record.Store
+	Spender   *spender.Spender
+	Connector *Connector
+	Policy    payment.Policy
+}
+
+// payable is a payment resource of either kind.
+type payable interface {
+	// inner is the resource itself.
+	inner() conditioned
+	// fresh is an empty one of the kind.
+	fresh() payable
+	walletName() string
+	suspended() bool
+	// resolve says what is to be paid. waiting is why that is not known yet, invalid the dead end of what cannot be paid; the order is
+	// returned with both as far as it is known.
+	resolve(ctx context.Context, p *Payments, wallet *v1alpha1.Wallet, known v1alpha1.RecordWallet) (resolution, error)
+	// project writes into the status what the record and the decision say.
+	project(order *payment.Order, record *v1alpha1.PaymentRecord, facts *payment.Facts, projection payment.Projection, now time.Time)
+	copy() payable
+}
+
+// resolution is what a manifest comes to.
+type resolution struct {
+	order            *payment.Order
+	waiting, invalid *payment.Obstacle
+}
+
+// pass is one pass over one payment.
+type pass struct {
+	*Payments
+	object  payable
+	before  payable
+	wallet  *v1alpha1.Wallet
+	session *spender.Session
+	facts   payment.Facts
+}
+
+// Reconcile drives one payment. Each step writes what it is about to do, then does at most that one thing.
+func (p *Payments) Reconcile(ctx context.Context, object payable) (ctrl.Result, error) {
+	run := &pass{Payments: p, object: object, before: object.copy()}
+	if err := run.observe(ctx); err != nil {
+		return resultFor(err)
+	}
+	for range maxSteps {
+		decision := payment.Decide(run.facts, p.Policy, p.Clock.Now())
+		if err := run.write(ctx, decision); err != nil {
+			return resultFor(err)
+		}
+		if decision.Step == payment.Rest {
+			return run.rest(ctx, decision)
+		}
+		if err := run.act(ctx, decision.Step); err != nil {
+			return resultFor(err)
+		}
+	}
+	return ctrl.Result{}, reconcile.TerminalError(errNoRest)
+}
+
+// observe reads the wallet, what is to be paid and its record.
+func (r *pass) observe(ctx context.Context) error {
+	r.facts = payment.Facts{
+		Suspended:  r.object.suspended(),
+		Deleting:   !r.object.inner().GetDeletionTimestamp().IsZero(),
+		Abandon:    r.object.inner().GetAnnotations()[DeletionPolicyAnnotation] == AbandonTracking,
+		Resolution: r.object.inner().GetAnnotations()[ResolveAnnotation],
+	}
+	known := v1alpha1.RecordWallet{Name: r.object.walletName()}
+	if err := r.observeWallet(ctx, &known); err != nil {
+		return err
+	}
+	resolved, err := r.object.resolve(ctx, r.Payments, r.wallet, known)
+	if err != nil {
+		return err
+	}
+	r.facts.Order, r.facts.Invalid = resolved.order, resolved.invalid
+	if r.facts.Waiting == nil {
+		r.facts.Waiting = resolved.waiting
+	}
+	if r.facts.Order == nil {
+		return nil
+	}
+	if r.facts.Record, err = r.Records.Get(ctx, r.facts.Order.RecordName()); err != nil {
+		return err
+	}
+	if r.wallet != nil && r.facts.Order.Kind == v1alpha1.RecordOnchainSend && r.facts.NoSpending == nil {
+		r.facts.NoSpending, err = r.journalObstacle(ctx, known.XpubVanilla)
+	}
+	return err
+}
+
+// observeWallet connects to the wallet, or says in the facts why it cannot be used, or not for spending.
+func (r *pass) observeWallet(ctx context.Context, known *v1alpha1.RecordWallet) error {
+	name := r.object.walletName()
+	var wallet v1alpha1.Wallet
+	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: r.object.inner().GetNamespace(), Name: name}, &wallet)
+	if apierrors.IsNotFound(err) {
+		r.facts.Waiting = &payment.Obstacle{
+			Reason: v1alpha1.ReasonWalletNotFound, Message: fmt.Sprintf("Wallet %s does not exist in this namespace; create it", name),
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading Wallet: %w", err)
+	}
+	r.wallet = &wallet
+	r.facts.Profile = wallet.Spec.Endpoint.Profile
+	r.facts.Suspended = r.facts.Suspended || wallet.Spec.Suspend
+	connection, obstacle, err := r.Connector.Connect(ctx, &wallet)
+	if err != nil {
+		return err
+	}
+	if obstacle != nil {
+		r.facts.Waiting = &payment.Obstacle{
+			Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s: %s", name, obstacle.Message), RetryAfter: obstacle.RetryAfter,
+		}
+		return nil
+	}
+	*known = connection.Record
+	r.session = connection.Session(&wallet)
+	if r.session.Signer == nil {
+		r.facts.NoSpending = &payment.Obstacle{
+			Reason: v1alpha1.ReasonSignerNotAvailable, Message: fmt.Sprintf("Wallet %s is watch only: it has no keys to sign with", name),
+		}
+		return nil
+	}
+	r.facts.NoSpending = notReady(&wallet)
+	return nil
+}
+
+// notReady says why nothing new begins on a wallet, or nil.
+func notReady(wallet *v1alpha1.Wallet) *payment.Obstacle {
+	ready := meta.FindStatusCondition(wallet.Status.Conditions, v1alpha1.ConditionReady)
+	message := "it was not looked at yet"
+	switch {
+	case ready != nil && wallet.Status.ObservedGeneration == wallet.Generation && ready.Status == metav1.ConditionTrue:
+		return nil
+	case ready != nil && wallet.Status.ObservedGeneration == wallet.Generation:
+		message = ready.Message
+	}
+	return &payment.Obstacle{
+		Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s is not ready: %s", wallet.Name, message), RetryAfter: secretPoll,
+	}
+}
+
+// journalObstacle holds an on-chain send where the records of earlier ones may be missing.
+func (r *pass) journalObstacle(ctx context.Context, xpubVanilla string) (*payment.Obstacle, error) {
+	if xpubVanilla == "" {
+		return nil, nil
+	}
+	epoch, err := r.Records.Get(ctx, payment.EpochName(xpubVanilla))
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case epoch == nil:
+		return &payment.Obstacle{
+			Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s has no journal yet", r.wallet.Name), RetryAfter: secretPoll,
+		}, nil
+	case epoch.Journal.Reason == v1alpha1.ReasonJournalLost && r.wallet.Spec.AcknowledgedEpoch != epoch.Spec.Epoch:
+		return &payment.Obstacle{
+			Reason: v1alpha1.ReasonJournalLost,
+			Message: fmt.Sprintf("the service shows earlier payments of Wallet %s of which no record exists, so this send may already have been made; "+
+				"make sure that it was not, then set the Wallet's spec.acknowledgedEpoch to %s", r.wallet.Name, epoch.Spec.Epoch),
+		}, nil
+	}
+	return nil, nil
+}
+
+// write does what a decision wants written: the record, then what became of the finalizer and the PSBT.
+func (r *pass) write(ctx context.Context, decision payment.Decision) error {
+	if decision.Journal != nil {
+		updated, err := r.Records.Swap(ctx, r.facts.Record, *decision.Journal)
+		if err != nil {
+			return err
+		}
+		log.FromContext(ctx).Info("payment recorded", "record", updated.Name, "phase", updated.Journal.Phase, "attempt", updated.Journal.Attempt,
+			"reason", updated.Journal.Reason)
+		r.facts.Record = updated
+		r.facts.Sighting = nil
+	}
+	r.Status.Emit(r.object.inner(), decision.Events)
+	return nil
+}
+
+// rest writes the status, lets the resource go where it may, and says when to look again.
+func (r *pass) rest(ctx context.Context, decision payment.Decision) (ctrl.Result, error) {
+	r.object.project(r.facts.Order, r.facts.Record, &r.facts, decision.Projection, r.Clock.Now())
+	if err := r.Status.Write(ctx, r.before.inner(), r.object.inner()); err != nil {
+		return resultFor(err)
+	}
+	if !decision.Hold {
+		if err := r.settle(ctx); err != nil {
+			return resultFor(err)
+		}
+	}
+	return ctrl.Result{RequeueAfter: decision.RequeueAfter}, nil
+}
+
+// settle cleans up after a payment of which nothing more is expected: its PSBT and its finalizer go.
+func (r *pass) settle(ctx context.Context) error {
+	if !controllerutil.ContainsFinalizer(r.object.inner(), v1alpha1.Finalizer) {
+		return nil
+	}
+	if record := r.facts.Record; record != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && record.Journal.PSBTDigest != "" &&
+		payment.SameHolder(record.Journal.Holder, r.facts.Order.Holder) {
+		if err := r.Records.DropPSBT(ctx, record); err != nil {
+			return err
+		}
+	}
+	return client.IgnoreNotFound(r.patchFinalizer(ctx, controllerutil.RemoveFinalizer))
+}
+
+func (r *pass) patchFinalizer(ctx context.Context, change func(client.Object, string) bool) error {
+	before := r.object.copy()
+	if !change(r.object.inner(), v1alpha1.Finalizer) {
+		return nil
+	}
+	// The answer to the patch overwrites the object, and with it a status that was not written yet: there is none here.
+	patch := client.MergeFromWithOptions(before.inner(), client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, r.object.inner(), patch); err != nil {
+		return err
+	}
+	r.before = r.object.copy()
+	return nil
+}
+
+// act does the one thing that was decided.
+func (r *pass) act(ctx context.Context, step payment.Step) error {
+	switch step {
+	case payment.Continue:
+		return nil
+	case payment.Estimate:
+		return r.estimate(ctx)
+	case payment.Claim:
+		return r.claim(ctx)
+	case payment.Submit:
+		if taken, err := r.claimOrder(ctx); taken || err != nil {
+			return err
+		}
+		return r.took(r.Spender.Attempt(ctx, r.facts.Order, r.facts.Record, r.session, r.permit))
+	case payment.Repeat:
+		return r.took(r.Spender.Repeat(ctx, r.facts.Order, r.facts.Record, r.session, r.permit))
+	case payment.Observe:
+		seen, err := r.Spender.Look(ctx, r.facts.Order, r.facts.Record, r.session)
+		if err != nil {
+			return err
+		}
+		r.facts.Sighting = &seen
+		return nil
+	}
+	return reconcile.TerminalError(fmt.Errorf("no way to %s", step))
+}
+
+// took keeps what a step of the money path came to.
+func (r *pass) took(result spender.Result, err error) error {
+	r.Status.Emit(r.object.inner(), result.Events)
+	if err != nil {
+		return err
+	}
+	r.facts.Record, r.facts.Held, r.facts.Sighting = result.Record, result.Held, nil
+	return nil
+}
+
+// estimate asks for the fee. A service that offers no estimate is not asked for one again: the cap is checked when signing.
+func (r *pass) estimate(ctx context.Context) error {
+	fee, err := r.session.Service.FeeEstimate(ctx, r.facts.Order.PaymentRequest)
+	switch {
+	case err == nil:
+	case errors.Is(err, utexo.ErrNotAvailable):
+		fee = 0
+	default:
+		r.facts.Held = &payment.Obstacle{
+			Reason: v1alpha1.ReasonServiceUnavailable, Message: fmt.Sprintf("no fee estimate: %s", serviceMessage(err)), RetryAfter: estimateRetry,
+		}
+		return nil
+	}
+	r.facts.FeeEstimateSats = &fee
+	return nil
+}
+
+// estimateRetry is how long to wait for a fee estimate that was not answered.
+const estimateRetry = 15 * time.Second
+
+// serviceMessage is what a person is told of a call that failed.
+func serviceMessage(err error) string {
+	if failed, ok := errors.AsType[*utexo.Error](err); ok {
+		return fmt.Sprintf("%s %s", failed.Code, failed.Message)
+	}
+	return "the service did not answer"
+}
+
+// claim makes the payment's identity ours. The finalizer comes first: from here on the resource must not go unnoticed.
+func (r *pass) claim(ctx context.Context) error {
+	if err := r.patchFinalizer(ctx, controllerutil.AddFinalizer); err != nil {
+		return err
+	}
+	order := r.facts.Order
+	journal := payment.NewJournal(order)
+	journal.FeeEstimateSats = r.facts.FeeEstimateSats
+	var err error
+	if cancelled := r.facts.Record; cancelled != nil {
+		r.facts.Record, err = r.Records.Reclaim(ctx, cancelled, order.RecordSpec(), journal)
+		return err
+	}
+	r.facts.Record, _, err = r.Records.Claim(ctx, order.RecordName(), order.RecordSpec(), journal)
+	return err
+}
+
+// claimOrder makes what the service takes for one on-chain order ours. It is true where another resource has it, which then is in the
+// record.
+func (r *pass) claimOrder(ctx context.Context) (bool, error) {
+	order, current := r.facts.Order, r.facts.Record
+	if order.Kind != v1alpha1.RecordOnchainSend {
+		return false, nil
+	}
+	spec := v1alpha1.PaymentRecordSpec{
+		Kind: v1alpha1.RecordOrderClaim, Wallet: order.Wallet, Destination: order.Destination, RecordRef: current.Name,
+	}
+	journal := v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: order.Holder}
+	claim, created, err := r.Records.Claim(ctx, order.OrderClaimName(), spec, journal)
+	if err != nil || created || claim.Spec.RecordRef == current.Name {
+		return false, err
+	}
+	holder, err := r.Records.Get(ctx, claim.Spec.RecordRef)
+	if err != nil {
+		return false, err
+	}
+	if holder != nil && payment.NeverSubmitted(&holder.Journal) {
+		_, err := r.Records.Reclaim(ctx, claim, spec, journal)
+		return false, err
+	}
+	next := payment.GiveUp(current.Journal, v1alpha1.ReasonOrderCollision, fmt.Sprintf(
+		"%s %s/%s sends, or sent, the same amount to the same destination at the same fee rate, which the service would take for one order; nothing was sent: change the amount by 1 sat, or the fee rate, in a new OnchainSend",
+		claim.Journal.Holder.Kind, claim.Journal.Holder.Namespace, claim.Journal.Holder.Name), r.Clock.Now())
+	r.facts.Record, err = r.Records.Swap(ctx, current, next)
+	return true, err
+}
+
+// permit reads, uncached and right before the call that moves money, what may have changed since the pass began.
+func (r *pass) permit(ctx context.Context) (*payment.Obstacle, error) {
+	held := func(reason, message string) (*payment.Obstacle, error) {
+		return &payment.Obstacle{Reason: reason, Message: message, RetryAfter: time.Second}, nil
+	}
+	current := r.object.fresh()
+	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(r.object.inner()), current.inner())
+	switch {
+	case apierrors.IsNotFound(err) || (err == nil && current.inner().GetUID() != r.object.inner().GetUID()):
+		return held(v1alpha1.ReasonCancelled, "the resource is gone")
+	case err != nil:
+		return nil, fmt.Errorf("reading the payment: %w", err)
+	case !current.inner().GetDeletionTimestamp().IsZero():
+		return held(v1alpha1.ReasonCancelled, "the resource is being deleted")
+	case current.suspended():
+		return held(v1alpha1.ReasonSuspended, "held by spec.suspend; set it to false to go on")
+	}
+	var wallet v1alpha1.Wallet
+	err = r.Reader.Get(ctx, client.ObjectKeyFromObject(r.wallet), &wallet)
+	switch {
+	case apierrors.IsNotFound(err) || (err == nil && (wallet.UID != r.wallet.UID || wallet.Generation != r.wallet.Generation)):
+		return held(v1alpha1.ReasonWalletNotReady, "the Wallet changed; it is read again")
+	case err != nil:
+		return nil, fmt.Errorf("reading the Wallet: %w", err)
+	}
+	return nil, nil
+}

@@ -1,0 +1,162 @@
+// Package controller reconciles the kinds of payments.utexo.com. Nothing is decided here: the machines are in packages payment and
+// invoice, the calls that move money in package spender.
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/record"
+	"github.com/utexo/utexo-operator/internal/spender"
+	"github.com/utexo/utexo-operator/internal/walletlock"
+)
+
+// Options are what the controllers need beside an API server.
+type Options struct {
+	// Namespace is the operator's own, where records and Leases are.
+	Namespace string
+	// Identity tells this process from every other.
+	Identity  string
+	UserAgent string
+	Clock     clock.Clock
+	Policy    payment.Policy
+	// SyncInterval is how often a wallet's balance is read.
+	SyncInterval time.Duration
+	// Concurrency is how many resources of a kind are worked on at once.
+	Concurrency int
+}
+
+// Controllers are the reconcilers of all kinds.
+type Controllers struct {
+	Wallet   *WalletReconciler
+	Invoice  *LightningInvoiceReconciler
+	Payment  *LightningPaymentReconciler
+	Send     *OnchainSendReconciler
+	Spender  *spender.Spender
+	Payments *Payments
+}
+
+// New wires the reconcilers. cached may read from a cache, reader must not.
+func New(cached client.Client, reader client.Reader, recorder events.EventRecorder, options Options) *Controllers {
+	records := &record.Store{Client: cached, Reader: reader, Namespace: options.Namespace}
+	status := &StatusWriter{Client: cached, Events: recorder}
+	connector := &Connector{Reader: reader, Clock: options.Clock, UserAgent: options.UserAgent}
+	spend := &spender.Spender{
+		Records: records, Clock: options.Clock, Policy: options.Policy,
+		Locks: &walletlock.Locks{
+			Client: cached, Reader: reader, Namespace: options.Namespace, Identity: options.Identity, Clock: options.Clock,
+			Quarantine: options.Policy.Quarantine,
+		},
+	}
+	payments := &Payments{
+		Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
+		Policy: options.Policy,
+	}
+	return &Controllers{
+		Wallet: &WalletReconciler{
+			Client: cached, Clock: options.Clock, Status: status, Records: records, Connector: connector, SyncInterval: options.SyncInterval,
+		},
+		Invoice: &LightningInvoiceReconciler{
+			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
+		},
+		Payment:  &LightningPaymentReconciler{Payments: payments},
+		Send:     &OnchainSendReconciler{Payments: payments},
+		Spender:  spend,
+		Payments: payments,
+	}
+}
+
+// walletField is the index of resources by the Wallet that they name.
+const walletField = "spec.walletRef.name"
+
+// SetupWithManager starts the reconcilers with a manager.
+func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, options Options) error {
+	indexer := mgr.GetFieldIndexer()
+	indexes := map[client.Object]client.IndexerFunc{
+		&v1alpha1.LightningInvoice{}: func(o client.Object) []string { return []string{o.(*v1alpha1.LightningInvoice).Spec.WalletRef.Name} },
+		&v1alpha1.LightningPayment{}: func(o client.Object) []string { return []string{o.(*v1alpha1.LightningPayment).Spec.WalletRef.Name} },
+		&v1alpha1.OnchainSend{}:      func(o client.Object) []string { return []string{o.(*v1alpha1.OnchainSend).Spec.WalletRef.Name} },
+	}
+	for object, index := range indexes {
+		if err := indexer.IndexField(ctx, object, walletField, index); err != nil {
+			return fmt.Errorf("indexing by wallet: %w", err)
+		}
+	}
+	setups := []struct {
+		name      string
+		object    client.Object
+		list      client.ObjectList
+		reconcile reconcile.Reconciler
+	}{
+		{"wallet", &v1alpha1.Wallet{}, nil, c.Wallet},
+		{"lightninginvoice", &v1alpha1.LightningInvoice{}, &v1alpha1.LightningInvoiceList{}, c.Invoice},
+		{"lightningpayment", &v1alpha1.LightningPayment{}, &v1alpha1.LightningPaymentList{}, c.Payment},
+		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send},
+	}
+	for _, setup := range setups {
+		building := ctrl.NewControllerManagedBy(mgr).Named(setup.name).
+			WithOptions(controller.Options{MaxConcurrentReconciles: options.Concurrency}).
+			For(setup.object, builder.WithPredicates(declared()))
+		if setup.list != nil {
+			building.Watches(&v1alpha1.Wallet{}, handler.EnqueueRequestsFromMapFunc(dependents(mgr.GetClient(), setup.list)),
+				builder.WithPredicates(walletChanged()))
+		}
+		if err := building.Complete(setup.reconcile); err != nil {
+			return fmt.Errorf("setting up the %s controller: %w", setup.name, err)
+		}
+	}
+	return nil
+}
+
+// declared passes what people change: spec, annotations, deletion. Our own status writes are not news.
+func declared() predicate.Predicate {
+	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+}
+
+// walletChanged passes what others wait for: a Wallet that appears, changes, or becomes ready.
+func walletChanged() predicate.Predicate {
+	return predicate.Funcs{
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, after := e.ObjectOld.(*v1alpha1.Wallet), e.ObjectNew.(*v1alpha1.Wallet)
+			return before.Generation != after.Generation ||
+				meta.IsStatusConditionTrue(before.Status.Conditions, v1alpha1.ConditionReady) !=
+					meta.IsStatusConditionTrue(after.Status.Conditions, v1alpha1.ConditionReady) ||
+				before.Status.ObservedGeneration != after.Status.ObservedGeneration
+		},
+	}
+}
+
+// dependents maps a Wallet to the resources of a kind that name it.
+func dependents(reader client.Reader, prototype client.ObjectList) handler.MapFunc {
+	return func(ctx context.Context, wallet client.Object) []reconcile.Request {
+		list := prototype.DeepCopyObject().(client.ObjectList)
+		if err := reader.List(ctx, list, client.InNamespace(wallet.GetNamespace()), client.MatchingFields{walletField: wallet.GetName()}); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "the resources of a wallet could not be listed", "wallet", wallet.GetName())
+			return nil
+		}
+		var requests []reconcile.Request
+		_ = meta.EachListItem(list, func(item runtime.Object) error {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(item.(client.Object))})
+			return nil
+		})
+		return requests
+	}
+}

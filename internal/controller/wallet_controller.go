@@ -1,0 +1,300 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/readiness"
+	"github.com/utexo/utexo-operator/internal/record"
+	"github.com/utexo/utexo-operator/internal/utexo"
+)
+
+// WalletReconciler makes wallets known to their services and shows what they hold.
+type WalletReconciler struct {
+	Client    client.Client
+	Clock     clock.Clock
+	Status    *StatusWriter
+	Records   *record.Store
+	Connector *Connector
+	// SyncInterval is how often the balance is read.
+	SyncInterval time.Duration
+
+	mutex sync.Mutex
+	// verified holds the wallets, as they are connected, that this process registered and whose network it saw at the service.
+	verified map[types.UID]v1alpha1.RecordWallet
+}
+
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=wallets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=wallets/status,verbs=patch
+
+// Reconcile brings the status of one Wallet up to what its service says.
+func (r *WalletReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var wallet v1alpha1.Wallet
+	if err := r.Client.Get(ctx, request.NamespacedName, &wallet); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !wallet.DeletionTimestamp.IsZero() {
+		r.forget(wallet.UID)
+		return ctrl.Result{}, nil
+	}
+	before := wallet.DeepCopy()
+	obstacle, err := r.sync(ctx, &wallet)
+	if err != nil {
+		return resultFor(err)
+	}
+	wallet.Status.ObservedGeneration = wallet.Generation
+	summary := readiness.Summary{
+		Outcome: readiness.Done, Reason: v1alpha1.ReasonSynced, Message: "the service knows the wallet, and balance and assets are fresh",
+		Also: []metav1.Condition{
+			signerCondition(&wallet),
+			{Type: v1alpha1.ConditionRegistered, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRegistered, Message: "the service knows the wallet"},
+			{Type: v1alpha1.ConditionSynced, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSynced, Message: "balance and assets are fresh"},
+		},
+	}
+	after := r.SyncInterval
+	if obstacle != nil {
+		summary, after = r.troubled(&wallet, obstacle), min(max(obstacle.RetryAfter, time.Second), r.SyncInterval)
+	}
+	wallet.Status.Conditions = readiness.Conditions(wallet.Status.Conditions, wallet.Generation, summary, r.Clock.Now())
+	if err := r.Status.Write(ctx, before, &wallet); err != nil {
+		return resultFor(err)
+	}
+	return ctrl.Result{RequeueAfter: after}, nil
+}
+
+func (r *WalletReconciler) forget(uid types.UID) {
+	r.Connector.Forget(uid)
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	delete(r.verified, uid)
+}
+
+func signerCondition(wallet *v1alpha1.Wallet) metav1.Condition {
+	if wallet.Spec.Keys.WatchOnly != nil {
+		return metav1.Condition{
+			Type: v1alpha1.ConditionSignerReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonWatchOnly,
+			Message: "the wallet has public keys only: it receives, and pays nothing",
+		}
+	}
+	return metav1.Condition{
+		Type: v1alpha1.ConditionSignerReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonKeysLoaded, Message: "the keys can sign",
+	}
+}
+
+// troubled is the summary of a wallet that is not in sync. What only a person can mend is a dead end, although it is looked at again.
+func (r *WalletReconciler) troubled(wallet *v1alpha1.Wallet, obstacle *payment.Obstacle) readiness.Summary {
+	summary := readiness.Summary{Outcome: readiness.InProgress, Reason: obstacle.Reason, Message: obstacle.Message, NotReady: true}
+	not := func(kind string) metav1.Condition {
+		return metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: obstacle.Reason, Message: obstacle.Message}
+	}
+	summary.Also = []metav1.Condition{not(v1alpha1.ConditionSynced)}
+	switch obstacle.Reason {
+	case v1alpha1.ReasonInvalidKeys, v1alpha1.ReasonNetworkMismatch, v1alpha1.ReasonInvalidEndpoint:
+		summary.Outcome = readiness.DeadEnd
+	}
+	switch obstacle.Reason {
+	case v1alpha1.ReasonInvalidKeys, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretForbidden:
+		if wallet.Spec.Keys.WatchOnly == nil {
+			summary.Also = append(summary.Also, not(v1alpha1.ConditionSignerReady))
+		}
+	case v1alpha1.ReasonNotRegistered:
+		summary.Also = append(summary.Also, signerCondition(wallet), not(v1alpha1.ConditionRegistered))
+	default:
+		summary.Also = append(summary.Also, signerCondition(wallet))
+	}
+	return summary
+}
+
+// sync connects, registers once, and reads the balance into the status. What keeps the wallet from being used is an obstacle.
+func (r *WalletReconciler) sync(ctx context.Context, wallet *v1alpha1.Wallet) (*payment.Obstacle, error) {
+	connection, obstacle, err := r.Connector.Connect(ctx, wallet)
+	if obstacle != nil || err != nil {
+		return obstacle, err
+	}
+	status := &wallet.Status
+	status.MasterFingerprint, status.XpubVanilla, status.XpubColored = connection.Public.MasterFingerprint, connection.Public.XpubVanilla,
+		connection.Public.XpubColored
+	if obstacle := r.verify(ctx, wallet, connection); obstacle != nil {
+		return obstacle, nil
+	}
+	balances, err := connection.Client.Balance(ctx)
+	if err != nil {
+		return unavailable("the balance cannot be read", err), nil
+	}
+	r.show(status, balances)
+	return r.journal(ctx, wallet, connection, balances)
+}
+
+// verify registers the wallet and compares the network of the address that the service answers with the declared one. It is done once a
+// process for the wallet as it is.
+func (r *WalletReconciler) verify(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection) *payment.Obstacle {
+	r.mutex.Lock()
+	done := r.verified[wallet.UID] == connection.Record
+	r.mutex.Unlock()
+	if done {
+		return nil
+	}
+	registration, err := connection.Client.Register(ctx)
+	if err != nil {
+		obstacle := unavailable("the wallet cannot be registered", err)
+		if failed, ok := errors.AsType[*utexo.Error](err); ok && failed.Effect == utexo.EffectRefused && !failed.Temporary() {
+			obstacle.Reason = v1alpha1.ReasonNotRegistered
+		}
+		return obstacle
+	}
+	address := registration.Address
+	if address == "" {
+		deposit, err := connection.Client.OnchainReceive(ctx)
+		if err != nil {
+			return unavailable("the service's network cannot be seen", err)
+		}
+		address = deposit.Address
+	}
+	network := bitcoin.Network(wallet.Spec.Network)
+	if _, err := bitcoin.ParseAddress(address, network); err != nil {
+		message := "the service answers with an address that is none of any network"
+		if networks, err := bitcoin.AddressNetworks(address); err == nil {
+			message = fmt.Sprintf("the service is on %v, the Wallet declares %s: use the service of that network", networks, network)
+		}
+		return &payment.Obstacle{Reason: v1alpha1.ReasonNetworkMismatch, Message: message, RetryAfter: r.SyncInterval}
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.verified == nil {
+		r.verified = map[types.UID]v1alpha1.RecordWallet{}
+	}
+	r.verified[wallet.UID] = connection.Record
+	return nil
+}
+
+// show writes balances into the status, and when they changed.
+func (r *WalletReconciler) show(status *v1alpha1.WalletStatus, balances utexo.Balances) {
+	onchain := func(b utexo.Balance) v1alpha1.Balance {
+		return v1alpha1.Balance{SettledSats: b.Settled, FutureSats: b.Future, SpendableSats: b.Spendable}
+	}
+	balance := &v1alpha1.WalletBalance{Vanilla: onchain(balances.Vanilla), Colored: onchain(balances.Colored)}
+	if balances.OffchainTotal != nil {
+		balance.Offchain = &v1alpha1.OffchainBalance{TotalSats: *balances.OffchainTotal}
+	}
+	var assets []v1alpha1.AssetBalance
+	for _, asset := range balances.Assets[:min(len(balances.Assets), maxAssets)] {
+		assets = append(assets, v1alpha1.AssetBalance{
+			AssetID: asset.AssetID, Ticker: asset.Ticker, Precision: asset.Precision, Settled: asset.Settled, Future: asset.Future,
+			Spendable: asset.Spendable, OffchainOutbound: asset.OffchainOutbound,
+		})
+	}
+	if status.LastSyncTime != nil && equality.Semantic.DeepEqual(status.Balance, balance) && equality.Semantic.DeepEqual(status.Assets, assets) {
+		return
+	}
+	now := metav1.NewTime(r.Clock.Now().Truncate(time.Second))
+	status.Balance, status.Assets, status.LastSyncTime = balance, assets, &now
+}
+
+// maxAssets is how many assets a status shows.
+const maxAssets = 1000
+
+// journal sees to it that the wallet's records have an epoch. Where they had one and it is gone, or where the service shows earlier
+// payments before there was any, records were lost, or never were, and on-chain sends wait for a person.
+func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection, balances utexo.Balances) (*payment.Obstacle, error) {
+	name := payment.EpochName(connection.Public.XpubVanilla)
+	epoch, err := r.Records.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if epoch == nil {
+		lost := wallet.Status.JournalEpoch != ""
+		if !lost {
+			if lost, err = paidBefore(ctx, connection.Client, balances); err != nil {
+				return unavailable("earlier payments cannot be looked for", err), nil
+			}
+		}
+		spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordWalletEpoch, Wallet: connection.Record, Epoch: string(uuid.NewUUID())}
+		journal := v1alpha1.PaymentJournal{
+			Phase:  v1alpha1.RecordHeld,
+			Holder: v1alpha1.RecordHolder{Kind: "Wallet", Namespace: wallet.Namespace, Name: wallet.Name, UID: string(wallet.UID)},
+		}
+		if lost {
+			journal.Reason = v1alpha1.ReasonJournalLost
+			journal.Message = "records of earlier payments are missing; on-chain sends wait until the Wallet's spec.acknowledgedEpoch names this epoch"
+		}
+		if epoch, _, err = r.Records.Claim(ctx, name, spec, journal); err != nil {
+			return nil, err
+		}
+	}
+	wallet.Status.JournalEpoch = epoch.Spec.Epoch
+	return nil, nil
+}
+
+// paidBefore reports whether the service shows payments that the wallet, or its node, made. A service that shows none of the two lists
+// might hide them, and counts as one that paid.
+func paidBefore(ctx context.Context, service *utexo.Client, balances utexo.Balances) (bool, error) {
+	answered := false
+	payments, err := service.ListPayments(ctx)
+	switch {
+	case err == nil:
+		answered = true
+		for _, one := range payments {
+			if !one.Inbound {
+				return true, nil
+			}
+		}
+	case !listMissing(err):
+		return false, err
+	}
+	assets := []string{""}
+	for _, asset := range balances.Assets {
+		assets = append(assets, asset.AssetID)
+	}
+	for _, asset := range assets {
+		transfers, err := service.ListTransfers(ctx, asset)
+		switch {
+		case err == nil:
+			answered = true
+			for _, one := range transfers {
+				if one.Kind == "3" || strings.EqualFold(one.Kind, "Send") {
+					return true, nil
+				}
+			}
+		case !listMissing(err):
+			return false, err
+		}
+	}
+	return !answered, nil
+}
+
+// listMissing reports whether a service does not offer a list, as opposed to not answering now.
+func listMissing(err error) bool {
+	failed, ok := errors.AsType[*utexo.Error](err)
+	return errors.Is(err, utexo.ErrNotAvailable) || (ok && failed.Effect == utexo.EffectRefused && !failed.Temporary())
+}
+
+// unavailable is the obstacle of a service that does not answer as it should.
+func unavailable(what string, err error) *payment.Obstacle {
+	obstacle := &payment.Obstacle{
+		Reason: v1alpha1.ReasonServiceUnavailable, Message: fmt.Sprintf("%s: %s", what, serviceMessage(err)), RetryAfter: serviceRetry,
+	}
+	if failed, ok := errors.AsType[*utexo.Error](err); ok {
+		obstacle.RetryAfter = max(obstacle.RetryAfter, failed.RetryAfter)
+	}
+	return obstacle
+}
+
+// serviceRetry is how long a service is left alone that did not answer.
+const serviceRetry = 10 * time.Second
+

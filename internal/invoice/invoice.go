@@ -1,0 +1,320 @@
+// Package invoice is the invoice machine: what a LightningInvoice is, and what may be done next. Like package payment it is pure.
+//
+// The service has no key for an invoice: a lost answer cannot be asked for again. It need not be, since an invoice that nobody saw
+// cannot be paid. What must hold is that at most one is ever published for a resource, which the record in-<UID> sees to: creating it
+// is publishing, and a second one is refused.
+package invoice
+
+import (
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/bolt11"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/readiness"
+)
+
+// MaxIssueAttempts is how many times the service is asked for one invoice where its answers are lost or unusable. Each may leave an
+// invoice behind that nobody sees and that dies by itself.
+const MaxIssueAttempts = 3
+
+// LateSettlement is how long after its expiry an invoice is watched: a payment that was on its way may settle it.
+const LateSettlement = 7200*time.Second + 15*time.Minute
+
+// RecordName is the name of the record of the invoice that a resource published.
+func RecordName(uid string) string { return "in-" + uid }
+
+// Seen is what a look at the service showed of an invoice.
+type Seen int
+
+// Sightings. The zero value is no answer.
+const (
+	NoAnswer Seen = iota
+	// Lost means that the service knows the invoice neither by its id nor by its payment hash, as after a restart.
+	Lost
+	Open
+	Settled
+	Expired
+	Failed
+)
+
+// Step is the one thing to do next.
+type Step int
+
+// Steps.
+const (
+	// Rest: nothing, until RequeueAfter or an event.
+	Rest Step = iota
+	// Issue: write the attempt into the status, ask the service for the invoice, check it and publish it.
+	Issue
+	// Observe: look at the service.
+	Observe
+)
+
+// Facts is everything that Decide looks at.
+type Facts struct {
+	Invoice *v1alpha1.LightningInvoice
+	// Record is the published invoice; nil before.
+	Record *v1alpha1.PaymentRecord
+	// Waiting is why the wallet cannot be used now.
+	Waiting *payment.Obstacle
+	// Held is what the last step ran into.
+	Held *payment.Obstacle
+	// NotIssued tells that the attempt of this pass provably left no invoice behind, so that it does not count.
+	NotIssued bool
+	// Sighting is what a look at the service showed in this pass; nil where none was made.
+	Sighting *Seen
+	Deleting bool
+}
+
+// Decision is what Decide wants: the status, and the step that follows once it is written.
+type Decision struct {
+	Step         Step
+	Status       v1alpha1.LightningInvoiceStatus
+	RequeueAfter time.Duration
+	Events       []payment.Event
+}
+
+// Decide returns what to do next for one invoice.
+//
+//	published   situation                          step, phase
+//	no          waiting, refused a moment ago      Rest, Pending
+//	no          three answers lost                 Rest, Failed
+//	no          otherwise                          Issue, Pending
+//	yes         settled before                     Rest, Settled
+//	yes         expired, watched long enough       Rest, Expired
+//	yes         not looked at in this pass         Observe
+//	yes         otherwise                          Rest, by what was seen
+func Decide(f Facts, now time.Time) Decision {
+	status := *f.Invoice.Status.DeepCopy()
+	status.ObservedGeneration = f.Invoice.Generation
+	if f.Record == nil {
+		return decideUnpublished(f, status, now)
+	}
+	publish(&status, f.Record)
+	expires := status.ExpiresAt.Time
+	watched := now.Before(expires.Add(LateSettlement))
+	switch {
+	case f.Deleting:
+		return Decision{Status: f.Invoice.Status}
+	case status.Phase == v1alpha1.InvoiceSettled:
+		return rest(f, status, v1alpha1.InvoiceSettled, settledSummary, now, 0)
+	case f.Sighting == nil && f.Waiting == nil && f.Held == nil && (watched || status.Phase == ""):
+		return Decision{Step: Observe, Status: status}
+	case f.Sighting == nil:
+		return unseen(f, status, now)
+	}
+	return decideSeen(f, status, *f.Sighting, now)
+}
+
+func decideUnpublished(f Facts, status v1alpha1.LightningInvoiceStatus, now time.Time) Decision {
+	obstacle := f.Waiting
+	if obstacle == nil {
+		obstacle = f.Held
+	}
+	if f.NotIssued && status.IssueAttempts > 0 {
+		status.IssueAttempts--
+	}
+	switch {
+	case f.Deleting:
+		return Decision{Status: f.Invoice.Status}
+	case obstacle != nil && obstacle.DeadEnd:
+		return rest(f, status, v1alpha1.InvoiceFailed, readiness.Summary{
+			Outcome: readiness.DeadEnd, Reason: obstacle.Reason, Message: obstacle.Message,
+		}, now, 0)
+	case status.IssueAttempts >= MaxIssueAttempts:
+		return rest(f, status, v1alpha1.InvoiceFailed, readiness.Summary{
+			Outcome: readiness.DeadEnd, Reason: v1alpha1.ReasonRequestRefused,
+			Message: fmt.Sprintf("the service was asked for this invoice %d times and no answer could be used; nothing was published: declare a new LightningInvoice",
+				status.IssueAttempts),
+		}, now, 0)
+	case obstacle != nil:
+		return rest(f, status, v1alpha1.InvoicePending, readiness.Summary{Reason: obstacle.Reason, Message: obstacle.Message}, now, obstacle.RetryAfter)
+	}
+	status.IssueAttempts++
+	return project(f, Issue, status, v1alpha1.InvoicePending, readiness.Summary{
+		Reason: v1alpha1.ReasonProgressing, Message: "asking the service for the invoice",
+	}, now, 0)
+}
+
+// publish copies what was published into the status, where it may have been lost.
+func publish(status *v1alpha1.LightningInvoiceStatus, record *v1alpha1.PaymentRecord) {
+	status.RecordRef = record.Name
+	status.RequestID = record.Spec.RequestID
+	status.PaymentRequest = record.Spec.PaymentRequest
+	status.PaymentHash = record.Spec.PaymentHash
+	status.AmountSats, status.Asset = record.Spec.AmountSats, record.Spec.Asset
+	if published, err := bolt11.Decode(record.Spec.PaymentRequest); err == nil {
+		created, expires := metav1.NewTime(published.Timestamp), metav1.NewTime(published.ExpiresAt())
+		status.CreatedAt, status.ExpiresAt = &created, &expires
+	}
+	if status.ExpiresAt == nil { // a record that somebody else wrote
+		expires := record.CreationTimestamp
+		status.ExpiresAt = &expires
+	}
+}
+
+var settledSummary = readiness.Summary{
+	Outcome: readiness.Done, Reason: v1alpha1.ReasonSettled, Message: "paid",
+	Also: []metav1.Condition{{Type: v1alpha1.ConditionSettled, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSettled, Message: "paid"}},
+}
+
+// unseen keeps what is known where no look was possible.
+func unseen(f Facts, status v1alpha1.LightningInvoiceStatus, now time.Time) Decision {
+	obstacle := f.Waiting
+	if obstacle == nil {
+		obstacle = f.Held
+	}
+	after := time.Duration(0)
+	if now.Before(status.ExpiresAt.Add(LateSettlement)) {
+		after = pollAfter(&status, now)
+	}
+	switch status.Phase {
+	case v1alpha1.InvoiceExpired, v1alpha1.InvoiceFailed:
+		return Decision{Status: status, RequeueAfter: after}
+	}
+	summary := open(status, now)
+	if obstacle != nil && summary.Outcome == readiness.Done {
+		summary.Message = "payable; " + obstacle.Message
+		after = max(after, obstacle.RetryAfter)
+	}
+	return rest(f, status, phaseOf(summary), summary, now, after)
+}
+
+// decideSeen projects a look at the service. Expired and failed invoices are watched on: neither word is final at the service.
+func decideSeen(f Facts, status v1alpha1.LightningInvoiceStatus, seen Seen, now time.Time) Decision {
+	expired := !now.Before(status.ExpiresAt.Time)
+	after := time.Duration(0)
+	if now.Before(status.ExpiresAt.Add(LateSettlement)) {
+		after = pollAfter(&status, now)
+	}
+	switch {
+	case seen == Settled:
+		settled := metav1.NewTime(now.Truncate(time.Second))
+		status.SettledAt = &settled
+		decision := rest(f, status, v1alpha1.InvoiceSettled, settledSummary, now, 0)
+		if f.Invoice.Status.Phase == v1alpha1.InvoiceExpired || f.Invoice.Status.Phase == v1alpha1.InvoiceFailed {
+			decision.Events = []payment.Event{{
+				Reason: v1alpha1.EventInvoiceSettledLate, Message: "the invoice was paid after it had been given up: a payment was on its way",
+			}}
+		}
+		return decision
+	case seen == Failed && !expired:
+		return rest(f, status, v1alpha1.InvoiceFailed, readiness.Summary{
+			Outcome: readiness.DeadEnd, Reason: v1alpha1.ReasonPaymentFailed,
+			Message: "the service says that the invoice failed; declare a new LightningInvoice",
+		}, now, after)
+	case seen == Expired || seen == Failed || expired:
+		return rest(f, status, v1alpha1.InvoiceExpired, expiredSummary, now, after)
+	case seen == Lost:
+		summary := open(status, now)
+		summary.Message = "payable; the service no longer shows it by its id (it was restarted) and a payment would be found by its payment hash"
+		summary.Also = []metav1.Condition{{
+			Type: v1alpha1.ConditionSettled, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonSourceLost, Message: summary.Message,
+		}}
+		return rest(f, status, v1alpha1.InvoiceOpen, summary, now, after)
+	}
+	summary := open(status, now)
+	return rest(f, status, phaseOf(summary), summary, now, after)
+}
+
+var expiredSummary = readiness.Summary{
+	Outcome: readiness.DeadEnd, Reason: v1alpha1.ReasonInvoiceExpired, Message: "expired unpaid; declare a new LightningInvoice",
+	Also: []metav1.Condition{{
+		Type: v1alpha1.ConditionSettled, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInvoiceExpired, Message: "expired unpaid",
+	}},
+}
+
+// open is the summary of an invoice of which nothing but its expiry is known.
+func open(status v1alpha1.LightningInvoiceStatus, now time.Time) readiness.Summary {
+	if !now.Before(status.ExpiresAt.Time) {
+		return expiredSummary
+	}
+	return readiness.Summary{
+		Outcome: readiness.Done, Reason: v1alpha1.ReasonOpen, Message: "payable",
+		Also: []metav1.Condition{{
+			Type: v1alpha1.ConditionSettled, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonOpen, Message: "not paid yet",
+		}},
+	}
+}
+
+func phaseOf(summary readiness.Summary) v1alpha1.InvoicePhase {
+	if summary.Outcome == readiness.Done {
+		return v1alpha1.InvoiceOpen
+	}
+	return v1alpha1.InvoiceExpired
+}
+
+// pollAfter is how long after now to look again: as long as the invoice is old, from 2 s to 60 s, and right after it expires.
+func pollAfter(status *v1alpha1.LightningInvoiceStatus, now time.Time) time.Duration {
+	age := time.Minute
+	if status.CreatedAt != nil {
+		age = now.Sub(status.CreatedAt.Time)
+	}
+	after := min(max(age, 2*time.Second), time.Minute)
+	if left := status.ExpiresAt.Sub(now); left > 0 {
+		after = min(after, left+time.Second)
+	}
+	return after
+}
+
+func rest(f Facts, status v1alpha1.LightningInvoiceStatus, phase v1alpha1.InvoicePhase, summary readiness.Summary, now time.Time,
+	after time.Duration,
+) Decision {
+	return project(f, Rest, status, phase, summary, now, after)
+}
+
+func project(f Facts, step Step, status v1alpha1.LightningInvoiceStatus, phase v1alpha1.InvoicePhase, summary readiness.Summary,
+	now time.Time, after time.Duration,
+) Decision {
+	if len(summary.Also) == 0 {
+		settled := metav1.ConditionUnknown
+		if summary.Outcome == readiness.DeadEnd {
+			settled = metav1.ConditionFalse
+		}
+		summary.Also = []metav1.Condition{{Type: v1alpha1.ConditionSettled, Status: settled, Reason: summary.Reason, Message: summary.Message}}
+	}
+	status.Phase = phase
+	status.Conditions = readiness.Conditions(f.Invoice.Status.Conditions, f.Invoice.Generation, summary, now)
+	return Decision{Step: step, Status: status, RequeueAfter: after}
+}
+
+// Check holds an invoice that the service issued against what was asked for, before anybody sees it.
+func Check(spec *v1alpha1.LightningInvoiceSpec, network bitcoin.Network, paymentRequest string, now time.Time) (*bolt11.Invoice, error) {
+	issued, err := bolt11.Decode(paymentRequest)
+	if err != nil {
+		return nil, fmt.Errorf("the service issued an invoice that cannot be read: %w", err)
+	}
+	if of, known := issued.Network(); !known || of != network {
+		return nil, fmt.Errorf("the service issued an invoice of another network (ln%s) than the wallet's, %s", issued.Prefix, network)
+	}
+	if issued.Expired(now) {
+		return nil, fmt.Errorf("the service issued an invoice that is expired already")
+	}
+	sats, given, err := issued.AmountSats()
+	switch {
+	case err != nil || !given:
+		return nil, fmt.Errorf("the service issued an invoice without an amount in whole sat")
+	case spec.AmountSats != nil && (int64(sats) != *spec.AmountSats || issued.Asset != nil):
+		return nil, fmt.Errorf("the service issued an invoice of %d sat instead of %d", sats, *spec.AmountSats)
+	case spec.Asset != nil && (issued.Asset == nil || issued.Asset.ID != spec.Asset.ID || issued.Asset.Amount != uint64(spec.Asset.Amount)):
+		return nil, fmt.Errorf("the service issued an invoice of another asset or amount than was asked for")
+	}
+	return issued, nil
+}
+
+// RecordSpec is a published invoice as its record keeps it.
+func RecordSpec(issued *bolt11.Invoice, paymentRequest, requestID string, wallet v1alpha1.RecordWallet, asset *v1alpha1.AssetAmount,
+) v1alpha1.PaymentRecordSpec {
+	sats, _, _ := issued.AmountSats() // Check saw it
+	amountSats := int64(sats)
+	return v1alpha1.PaymentRecordSpec{
+		Kind: v1alpha1.RecordLightningInvoice, Wallet: wallet, PaymentRequest: paymentRequest, PaymentHash: issued.PaymentHashHex(),
+		RequestID: requestID, Destination: hex.EncodeToString(issued.Payee[:]), AmountSats: &amountSats, Asset: asset,
+	}
+}

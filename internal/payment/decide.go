@@ -1,0 +1,527 @@
+package payment
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/amount"
+	"github.com/utexo/utexo-operator/internal/readiness"
+)
+
+// Step is the one thing to do next.
+type Step int
+
+// Steps.
+const (
+	// Rest: nothing, until RequeueAfter or an event.
+	Rest Step = iota
+	// Continue: decide again, on the journal that was just written.
+	Continue
+	// Estimate: ask the service for the fee. Free of side effects.
+	Estimate
+	// Claim: create the record, or take over one that was cancelled.
+	Claim
+	// Submit: the wallet's critical section, from look-up to end.
+	Submit
+	// Repeat: make the call that moves money again, with the identical PSBT of the same attempt.
+	Repeat
+	// Observe: look at the service.
+	Observe
+)
+
+func (s Step) String() string {
+	return [...]string{"Rest", "Continue", "Estimate", "Claim", "Submit", "Repeat", "Observe"}[s]
+}
+
+// Facts is everything that Decide looks at: what is declared, recorded and observed.
+type Facts struct {
+	// Order is nil where the manifest could not be resolved to a payment yet.
+	Order *Order
+	// Invalid is the dead end of a manifest that cannot be paid, or no longer.
+	Invalid *Obstacle
+	// Record is nil where there is none.
+	Record *v1alpha1.PaymentRecord
+	// Suspended is spec.suspend, the payment's or the wallet's.
+	Suspended bool
+	// Deleting means that the resource is being deleted, Abandon that its deletion shall not wait for the outcome.
+	Deleting, Abandon bool
+	// Waiting is why the wallet cannot be used at all now: it is missing, not ready, its service does not answer.
+	Waiting *Obstacle
+	// NoSpending is why the wallet cannot pay now, although the service can be asked.
+	NoSpending *Obstacle
+	// Held is what the last step ran into.
+	Held *Obstacle
+	// FeeEstimateSats is nil where the service was not asked yet.
+	FeeEstimateSats *int64
+	// Sighting is what a look at the service showed, where one was made since the record was read.
+	Sighting *Sighting
+	Profile  v1alpha1.ServerProfile
+	// Resolution is the value of the resolve annotation, a person's word on an unknown outcome.
+	Resolution string
+}
+
+// Projection is what the resource's status says.
+type Projection struct {
+	Phase   v1alpha1.PaymentPhase
+	Summary readiness.Summary
+}
+
+// Decision is what Decide wants: Journal, where it is not nil, is written to the record first, then the step is done. Projection is
+// what the status then says.
+type Decision struct {
+	Step       Step
+	Journal    *v1alpha1.PaymentJournal
+	Projection Projection
+	// RequeueAfter is when to decide again without an event; 0 for never.
+	RequeueAfter time.Duration
+	Events       []Event
+	// Hold tells that the resource must not go before the outcome is known: it has the finalizer.
+	Hold bool
+}
+
+// Decide returns what to do next for one payment.
+//
+//	record            situation                                     step
+//	none, cancelled   invalid, deleting, waiting, suspended         Rest
+//	                  no fee estimate yet (Lightning)               Estimate
+//	                  estimate above the cap                        Rest (dead end)
+//	                  otherwise                                     Claim
+//	another's         any                                           Rest (dead end, names the holder)
+//	Claimed, Began    deleting                                      give up: Cancelled
+//	                  invalid, time over                            give up: Failed
+//	                  waiting, suspended, refused a moment ago      Rest
+//	                  otherwise                                     Submit
+//	Submitting        Lightning                                     Observe, by payment hash
+//	                  on-chain, service answers repetitions         Repeat
+//	                  on-chain, otherwise                           Unknown
+//	Submitted         any                                           Observe, by id
+//	Failed            submitted once, not looked at again           Observe, a last time
+//	Unknown           a person resolved it                          Succeeded or Failed
+//	                  otherwise                                     Rest
+//	Succeeded         any                                           Rest
+//
+// Deletion and suspension never interrupt what was submitted, and never submit again.
+func Decide(f Facts, policy Policy, now time.Time) Decision {
+	record := f.Record
+	if record == nil {
+		return decideUnclaimed(f)
+	}
+	if f.Order == nil {
+		// The record is known but what it is compared with is not: keep watching what the record says.
+		return decideWithoutOrder(f)
+	}
+	mine := SameHolder(record.Journal.Holder, f.Order.Holder)
+	switch {
+	case record.Journal.Phase == v1alpha1.RecordCancelled:
+		return decideUnclaimed(f)
+	case !mine:
+		return decideDuplicate(f)
+	case !SameOrder(record, f.Order):
+		return decideReused(f)
+	}
+	changed := !SameWallet(record.Spec.Wallet, f.Order.Wallet)
+	switch record.Journal.Phase {
+	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan:
+		if changed && !f.Deleting && f.Waiting == nil {
+			// Nothing was submitted: give the record up and claim it again for the wallet as it is now.
+			next := GiveUp(record.Journal, v1alpha1.ReasonCancelled, "the wallet's keys or service changed before anything was sent", now)
+			return Decision{Step: Continue, Journal: &next, Hold: true}
+		}
+		return decideClaimed(f, now)
+	case v1alpha1.RecordSubmitting, v1alpha1.RecordSubmitted:
+		if changed && f.Waiting == nil {
+			return f.rest(record.Journal, &Obstacle{
+				Reason: v1alpha1.ReasonWalletChanged,
+				Message: "the Wallet now has other keys or another service than when this payment was submitted, so its outcome cannot be " +
+					"asked for: set them back until it is known",
+			}, time.Minute)
+		}
+		return decideSubmitted(f, policy, now)
+	case v1alpha1.RecordFailed:
+		return decideFailed(f, changed, policy, now)
+	case v1alpha1.RecordUnknown:
+		return decideUnknown(f, now)
+	}
+	return f.rest(record.Journal, nil, 0)
+}
+
+// decideUnclaimed is for a payment of which nothing was recorded, or which was given up before anything was sent.
+func decideUnclaimed(f Facts) Decision {
+	switch {
+	case f.Deleting:
+		return Decision{Projection: pending(&Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "deleted before anything was sent"})}
+	case f.Invalid != nil:
+		return f.stop(f.Invalid)
+	case f.Waiting != nil:
+		return f.stop(f.Waiting)
+	case f.Order == nil:
+		return f.stop(&Obstacle{Reason: v1alpha1.ReasonProgressing, Message: "resolving what to pay"})
+	case f.Suspended:
+		return f.stop(suspended)
+	case f.NoSpending != nil:
+		return f.stop(f.NoSpending)
+	case f.Held != nil:
+		return f.stop(f.Held)
+	case f.Order.Kind == v1alpha1.RecordLightningPayment && f.FeeEstimateSats == nil:
+		return Decision{Step: Estimate}
+	case f.FeeEstimateSats != nil && amount.Sat(*f.FeeEstimateSats) > f.Order.MaxFeeSats:
+		return f.stop(deadEnd(v1alpha1.ReasonFeeTooHigh,
+			"the service expects a fee of %d sat, above spec.maxFeeSats %d, and nothing was sent; declare a higher cap in a new resource",
+			*f.FeeEstimateSats, f.Order.MaxFeeSats))
+	}
+	return Decision{Step: Claim, Hold: true}
+}
+
+var suspended = &Obstacle{Reason: v1alpha1.ReasonSuspended, Message: "held by spec.suspend of the payment or its Wallet; set it to false to go on"}
+
+func decideWithoutOrder(f Facts) Decision {
+	obstacle := f.Waiting
+	if obstacle == nil {
+		obstacle = f.Invalid
+	}
+	return f.rest(f.Record.Journal, obstacle, 0)
+}
+
+// decideDuplicate is for a payment whose record belongs to another resource.
+func decideDuplicate(f Facts) Decision {
+	if f.Deleting {
+		return Decision{Projection: pending(&Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "deleted, nothing was sent"})}
+	}
+	holder := f.Record.Journal.Holder
+	return f.stop(deadEnd(v1alpha1.ReasonDuplicatePayment,
+		"%s %s/%s pays this invoice, or paid it, and is %s; nothing was sent by this resource: ask the payee for another invoice, or delete this resource",
+		holder.Kind, holder.Namespace, holder.Name, f.Record.Journal.Phase))
+}
+
+// decideReused is for a resource whose name an earlier order already used.
+func decideReused(f Facts) Decision {
+	if f.Deleting {
+		return Decision{Projection: pending(&Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "deleted, nothing was sent"})}
+	}
+	return f.stop(deadEnd(v1alpha1.ReasonDuplicatePayment,
+		"an earlier resource of this name ordered something else (record %s, %s), and nothing was sent by this one; declare it under a new name, or with a new idempotencyKey",
+		f.Record.Name, f.Record.Journal.Phase))
+}
+
+// SameOrder reports whether order is what record was made for.
+func SameOrder(record *v1alpha1.PaymentRecord, order *Order) bool {
+	spec := order.RecordSpec()
+	return strings.EqualFold(record.Spec.PaymentRequest, spec.PaymentRequest) &&
+		record.Spec.Destination == spec.Destination &&
+		equal(record.Spec.AmountSats, spec.AmountSats) && equal(record.Spec.Asset, spec.Asset) &&
+		record.Spec.FeeRate == spec.FeeRate
+}
+
+func equal[T comparable](a, b *T) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}
+
+// decideClaimed is for a payment that is recorded and of which nothing was submitted.
+func decideClaimed(f Facts, now time.Time) Decision {
+	journal := f.Record.Journal
+	switch {
+	case f.Deleting:
+		next := GiveUp(journal, v1alpha1.ReasonCancelled, "deleted before anything was sent", now)
+		return Decision{Step: Rest, Journal: &next, Projection: Project(&next, nil)}
+	case f.Invalid != nil:
+		next := GiveUp(journal, f.Invalid.Reason, f.Invalid.Message, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	case f.Waiting != nil:
+		return f.rest(journal, f.Waiting, f.Waiting.RetryAfter)
+	case f.Suspended:
+		return f.rest(journal, suspended, 0)
+	case f.NoSpending != nil:
+		return f.rest(journal, f.NoSpending, f.NoSpending.RetryAfter)
+	case f.Held != nil:
+		return f.rest(journal, f.Held, f.Held.RetryAfter)
+	case journal.RetryAfter != nil && now.Before(journal.RetryAfter.Time):
+		return f.rest(journal, &Obstacle{Reason: orProgressing(journal.Reason), Message: journal.Message}, journal.RetryAfter.Sub(now))
+	}
+	return Decision{Step: Submit, Hold: true}
+}
+
+func orProgressing(reason string) string {
+	if reason == "" {
+		return v1alpha1.ReasonProgressing
+	}
+	return reason
+}
+
+// decideSubmitted is for a payment whose call that moves money was made, or may have been.
+func decideSubmitted(f Facts, policy Policy, now time.Time) Decision {
+	journal := f.Record.Journal
+	switch {
+	case f.Deleting && f.Abandon:
+		return Decision{Projection: Project(&journal, nil)}
+	case f.Waiting != nil:
+		return f.rest(journal, f.Waiting, max(f.Waiting.RetryAfter, pollAfter(&journal, now)))
+	case f.Held != nil:
+		return f.rest(journal, f.Held, max(f.Held.RetryAfter, time.Second))
+	case f.Order.Kind == v1alpha1.RecordOnchainSend && journal.Phase == v1alpha1.RecordSubmitting:
+		return decideUnclearEnd(f, policy, now)
+	case f.Sighting == nil:
+		return Decision{Step: Observe, Hold: true}
+	}
+	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
+	decision := Decision{Projection: Project(&next, overlay(f, &next, policy, now)), Events: events, Hold: holds(next.Phase)}
+	if !SameJournal(&next, &journal) {
+		decision.Journal = &next
+	}
+	switch next.Phase {
+	case v1alpha1.RecordClaimed:
+		decision.Step = Continue
+	case v1alpha1.RecordSubmitting, v1alpha1.RecordSubmitted:
+		decision.RequeueAfter = pollAfter(&next, now)
+		if next.FirstFailedAt != nil {
+			decision.RequeueAfter = policy.FailureDistance
+		}
+	case v1alpha1.RecordFailed:
+		decision.RequeueAfter = policy.Quarantine
+	}
+	return decision
+}
+
+// overlay is what a person should know of a payment in flight beside its phase.
+func overlay(f Facts, journal *v1alpha1.PaymentJournal, policy Policy, now time.Time) *Obstacle {
+	switch {
+	case journal.Phase != v1alpha1.RecordSubmitting && journal.Phase != v1alpha1.RecordSubmitted:
+		return nil
+	case f.Sighting != nil && f.Sighting.Presence == NoAnswer && f.Sighting.Problem != "":
+		return &Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: "the outcome is asked for until the service answers; nothing is sent again: " + f.Sighting.Problem}
+	case f.Deleting:
+		return &Obstacle{Reason: reasonOf(journal.Phase), Message: "deletion waits for the outcome of the payment, which it does not cancel"}
+	case journal.SubmittedAt != nil && now.Sub(journal.SubmittedAt.Time) > policy.LongInFlight:
+		return &Obstacle{Reason: reasonOf(journal.Phase), Message: fmt.Sprintf(
+			"still %s at the service after more than %d minutes; nothing is sent again, ask its operator", printable(orUnknown(journal.ServerStatus), 60),
+			int(policy.LongInFlight.Minutes()))}
+	}
+	return nil
+}
+
+func orUnknown(word string) string {
+	if word == "" {
+		return "without a known state"
+	}
+	return word
+}
+
+func reasonOf(phase v1alpha1.RecordPhase) string {
+	if phase == v1alpha1.RecordSubmitting {
+		return v1alpha1.ReasonSubmitting
+	}
+	return v1alpha1.ReasonInFlight
+}
+
+// decideUnclearEnd is for an on-chain send whose submission has no answer.
+func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
+	journal := f.Record.Journal
+	why := ""
+	switch {
+	case f.Profile != v1alpha1.ProfileReference:
+		why = "this service is not known to answer a repetition with the first one's send"
+	case journal.EndCalls >= policy.MaxEndCalls:
+		why = fmt.Sprintf("%d identical submissions brought none", journal.EndCalls)
+	}
+	if why != "" {
+		next := Unrepeatable(f.Order, journal, why, now)
+		return Decision{
+			Journal: &next, Projection: Project(&next, nil), Hold: true,
+			Events: []Event{{Warning: true, Reason: v1alpha1.ReasonOutcomeUnknown, Message: next.Message}},
+		}
+	}
+	switch {
+	case f.Suspended:
+		return f.rest(journal, suspended, 0)
+	case f.NoSpending != nil:
+		return f.rest(journal, f.NoSpending, f.NoSpending.RetryAfter)
+	}
+	if wait := repeatAfter(&journal, now); wait > 0 {
+		return f.rest(journal, nil, wait)
+	}
+	return Decision{Step: Repeat, Hold: true}
+}
+
+// repeatAfter is how long to wait before the call that moves money is repeated. All repetitions come within the quarantine that keeps
+// every other payment of the wallet out.
+func repeatAfter(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration {
+	if journal.SubmittedAt == nil {
+		return 0
+	}
+	due := journal.SubmittedAt.Add([...]time.Duration{0, 2 * time.Second, 15 * time.Second, time.Minute}[min(journal.EndCalls, 3)])
+	return due.Sub(now)
+}
+
+// decideFailed looks at a failed Lightning payment a last time: a payment reported failed that completes is on record.
+func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision {
+	journal := f.Record.Journal
+	watched := f.Order.Kind == v1alpha1.RecordLightningPayment && journal.SubmittedAt != nil && journal.CompletedAt != nil &&
+		journal.RecheckedAt == nil && !f.Deleting
+	if !watched {
+		return f.rest(journal, nil, 0)
+	}
+	due := journal.CompletedAt.Add(policy.Quarantine)
+	if now.Before(due) {
+		return f.rest(journal, nil, due.Sub(now))
+	}
+	if f.Waiting != nil || changed {
+		return f.rest(journal, nil, time.Minute)
+	}
+	if f.Sighting == nil {
+		return Decision{Step: Observe}
+	}
+	if f.Sighting.Presence == NoAnswer {
+		return f.rest(journal, nil, time.Minute)
+	}
+	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
+	next.RecheckedAt = at(now)
+	return Decision{Journal: &next, Projection: Project(&next, nil), Events: events}
+}
+
+// decideUnknown takes a person's word.
+func decideUnknown(f Facts, now time.Time) Decision {
+	journal := f.Record.Journal
+	if next, ok := Resolve(f.Record, f.Resolution, now); ok {
+		return Decision{Step: Continue, Journal: &next, Hold: true, Events: []Event{{
+			Reason: next.Reason, Message: "resolved by a person: " + f.Resolution,
+		}}}
+	}
+	decision := f.rest(journal, nil, 0)
+	decision.Hold = !(f.Deleting && f.Abandon)
+	return decision
+}
+
+// Resolve returns the journal of an unknown outcome with a person's word on it: "<record UID>:<attempt>:paid:<id>" or
+// "<record UID>:<attempt>:notpaid". UID and attempt make the word good for one doubt only: a copy left in Git resolves no later one.
+// It returns false for anything else.
+func Resolve(record *v1alpha1.PaymentRecord, resolution string, now time.Time) (v1alpha1.PaymentJournal, bool) {
+	next := *record.Journal.DeepCopy()
+	parts := strings.SplitN(resolution, ":", 4)
+	if next.Phase != v1alpha1.RecordUnknown || len(parts) < 3 || len(resolution) > 512 || record.UID == "" ||
+		parts[0] != string(record.UID) || parts[1] != fmt.Sprint(next.Attempt) {
+		return next, false
+	}
+	switch {
+	case parts[2] == "paid" && len(parts) == 4 && parts[3] != "":
+		next.Phase, next.Reason = v1alpha1.RecordSucceeded, v1alpha1.ReasonSucceeded
+		next.Message = "resolved by a person as paid: " + printable(parts[3], 100)
+	case parts[2] == "notpaid" && len(parts) == 3:
+		next.Phase, next.Reason = v1alpha1.RecordFailed, v1alpha1.ReasonPaymentFailed
+		next.Message = "resolved by a person as not paid; declare a new resource if it is still wanted"
+	default:
+		return next, false
+	}
+	next.Resolution = resolution
+	next.CompletedAt = at(now)
+	return next, true
+}
+
+// pollAfter is how long after now to look again: as long as the payment has been under way, from 2 s to 60 s, and every 10 minutes
+// after a day. That is at most 75 looks in the first hour.
+func pollAfter(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration {
+	since := journal.SubmittedAt
+	if since == nil {
+		since = journal.StartedAt
+	}
+	if since == nil {
+		return 30 * time.Second
+	}
+	age := now.Sub(since.Time)
+	if age > 24*time.Hour {
+		return 10 * time.Minute
+	}
+	return min(max(age, 2*time.Second), time.Minute)
+}
+
+// holds reports whether a resource whose record is in phase must not go yet.
+func holds(phase v1alpha1.RecordPhase) bool {
+	switch phase {
+	case v1alpha1.RecordSucceeded, v1alpha1.RecordFailed, v1alpha1.RecordCancelled:
+		return false
+	}
+	return true
+}
+
+// rest is the decision to wait, with the record as it is.
+func (f Facts) rest(journal v1alpha1.PaymentJournal, obstacle *Obstacle, after time.Duration) Decision {
+	return Decision{Projection: Project(&journal, obstacle), RequeueAfter: after, Hold: holds(journal.Phase)}
+}
+
+// stop is the decision to wait, or to end, with nothing recorded.
+func (f Facts) stop(obstacle *Obstacle) Decision {
+	return Decision{Projection: pending(obstacle), RequeueAfter: obstacle.RetryAfter}
+}
+
+// pending projects a payment of which nothing is recorded.
+func pending(obstacle *Obstacle) Projection {
+	if obstacle.DeadEnd {
+		return Projection{Phase: v1alpha1.PaymentFailed, Summary: readiness.Summary{
+			Outcome: readiness.DeadEnd, Reason: obstacle.Reason, Message: obstacle.Message,
+			Also: []metav1.Condition{condition(v1alpha1.ConditionSucceeded, metav1.ConditionFalse, obstacle.Reason, obstacle.Message)},
+		}}
+	}
+	return Projection{Phase: v1alpha1.PaymentPending, Summary: readiness.Summary{
+		Outcome: readiness.InProgress, Reason: obstacle.Reason, Message: obstacle.Message,
+		Also: []metav1.Condition{condition(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, obstacle.Reason, obstacle.Message)},
+	}}
+}
+
+// Project is what the status says of a journal; obstacle is why it does not go on, where there is a reason.
+func Project(journal *v1alpha1.PaymentJournal, obstacle *Obstacle) Projection {
+	project := func(phase v1alpha1.PaymentPhase, outcome readiness.Outcome, succeeded metav1.ConditionStatus, reason, message string) Projection {
+		return Projection{Phase: phase, Summary: readiness.Summary{
+			Outcome: outcome, Reason: reason, Message: message,
+			Also: []metav1.Condition{
+				condition(v1alpha1.ConditionSucceeded, succeeded, reason, message),
+				condition(v1alpha1.ConditionOutcomeKnown, outcomeKnown(journal.Phase), reason, message),
+			},
+		}}
+	}
+	progress := func(phase v1alpha1.PaymentPhase, reason, message string) Projection {
+		if obstacle != nil {
+			reason, message = obstacle.Reason, obstacle.Message
+		}
+		return project(phase, readiness.InProgress, metav1.ConditionUnknown, reason, message)
+	}
+	switch journal.Phase {
+	case v1alpha1.RecordSubmitting:
+		return progress(v1alpha1.PaymentSubmitting, v1alpha1.ReasonSubmitting,
+			"the payment was submitted and its outcome is being asked for; nothing is sent again")
+	case v1alpha1.RecordSubmitted:
+		return progress(v1alpha1.PaymentInFlight, v1alpha1.ReasonInFlight, "the service has the payment; waiting for its outcome")
+	case v1alpha1.RecordSucceeded:
+		message := journal.Message
+		if message == "" {
+			message = "paid"
+		}
+		return project(v1alpha1.PaymentSucceeded, readiness.Done, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, message)
+	case v1alpha1.RecordFailed:
+		return project(v1alpha1.PaymentFailed, readiness.DeadEnd, metav1.ConditionFalse, journal.Reason, journal.Message)
+	case v1alpha1.RecordCancelled:
+		return progress(v1alpha1.PaymentPending, v1alpha1.ReasonCancelled, journal.Message)
+	case v1alpha1.RecordUnknown:
+		return project(v1alpha1.PaymentUnknown, readiness.DeadEnd, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, journal.Message)
+	}
+	return progress(v1alpha1.PaymentPending, v1alpha1.ReasonProgressing, "the payment is being prepared; nothing was sent yet")
+}
+
+// outcomeKnown is False only for what a person has to resolve, and Unknown while the outcome is still on its way.
+func outcomeKnown(phase v1alpha1.RecordPhase) metav1.ConditionStatus {
+	switch phase {
+	case v1alpha1.RecordUnknown:
+		return metav1.ConditionFalse
+	case v1alpha1.RecordSucceeded, v1alpha1.RecordFailed, v1alpha1.RecordCancelled:
+		return metav1.ConditionTrue
+	}
+	return metav1.ConditionUnknown
+}
+
+func condition(kind string, status metav1.ConditionStatus, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message}
+}

@@ -1,0 +1,445 @@
+package payment
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/amount"
+)
+
+// Policy holds the numbers of the protocol.
+type Policy struct {
+	// Quarantine is how long after the last instant at which a call could be written it may still land: longer than the client's
+	// deadline for it and the service's longest work on it together.
+	Quarantine time.Duration
+	// MaxAttempts is how many attempts a payment gets. Each needs proof that the one before was not sent.
+	MaxAttempts int32
+	// MaxEndCalls is how many times the same signed PSBT may be submitted where the service is known to answer a repetition with
+	// the first one's send.
+	MaxEndCalls int32
+	// FailureDistance is how far apart a failure must be seen twice to be believed.
+	FailureDistance time.Duration
+	// RefusalBackoff is how long a refusal that time may mend is waited on.
+	RefusalBackoff time.Duration
+	// LongInFlight is after how long in flight a person is told.
+	LongInFlight time.Duration
+}
+
+// DefaultPolicy returns the numbers that the operator runs with.
+func DefaultPolicy() Policy {
+	return Policy{
+		Quarantine:      300 * time.Second,
+		MaxAttempts:     3,
+		MaxEndCalls:     4,
+		FailureDistance: 30 * time.Second,
+		RefusalBackoff:  30 * time.Second,
+		LongInFlight:    40 * time.Minute,
+	}
+}
+
+// Event is what a person wants to know, once.
+type Event struct {
+	// Warning tells a Warning event from a Normal one.
+	Warning bool
+	Reason  string
+	Message string
+}
+
+// Presence is what is known of a payment at the service.
+type Presence int
+
+// Presences. The zero value is no answer: null, a 5xx, a time-out, garbage, 405.
+const (
+	NoAnswer Presence = iota
+	// NotSeen means that the service does not show the payment. It counts as absence only where nothing was submitted.
+	NotSeen
+	// Absent means that the service said that it does not know the payment.
+	Absent
+	// Outbound means that the service has the payment, as one that it makes.
+	Outbound
+	// Inbound means that the service has the payment hash as one that it receives: the node's own invoice.
+	Inbound
+)
+
+// State is the service's word for a payment, in the three values that matter.
+type State int
+
+// States. A word that is not known is StatePending.
+const (
+	StatePending State = iota
+	StateSucceeded
+	StateFailed
+)
+
+// Sighting is what one look at the service showed of a payment.
+type Sighting struct {
+	Presence Presence
+	// Complete tells that Absent comes from a complete list of payments, which one look settles.
+	Complete bool
+	State    State
+	// Word is the service's own word for the state.
+	Word      string
+	RequestID string
+	FeeSats   *int64
+	// Problem says, where there was no answer, what the service said instead.
+	Problem string
+	// The rest is an on-chain send's.
+	Destination         string
+	Asset               *v1alpha1.AssetAmount
+	AmountSatsRequested *int64
+	AmountSatsSent      *int64
+	CloseTxids          []string
+	SweepTxid           string
+	ErrorCode           string
+	ErrorMessage        string
+	Retryable           *bool
+}
+
+// Signed is what was signed in an attempt.
+type Signed struct {
+	Txid   string
+	Digest string
+	Inputs []string
+	Plan   v1alpha1.OnchainPlan
+}
+
+// at returns t as records keep it: in microseconds.
+func at(t time.Time) *metav1.MicroTime {
+	micro := metav1.NewMicroTime(t.Truncate(time.Microsecond))
+	return &micro
+}
+
+// NewJournal is the journal of a record that is created for an order.
+func NewJournal(order *Order) v1alpha1.PaymentJournal {
+	return v1alpha1.PaymentJournal{Phase: v1alpha1.RecordClaimed, Holder: order.Holder}
+}
+
+// Begin is the journal before onchain-send-begin or pay-invoice-begin: a new attempt. absentBefore tells that the service was asked
+// and did not know the payment hash.
+func Begin(journal v1alpha1.PaymentJournal, absentBefore bool, now time.Time) v1alpha1.PaymentJournal {
+	next := *journal.DeepCopy()
+	next.Phase = v1alpha1.RecordBegan
+	next.Attempt++
+	next.StartedAt = at(now)
+	next.SubmittedAt, next.NotAfter, next.RetryAfter = nil, nil, nil
+	next.FirstAbsentAt, next.FirstFailedAt = nil, nil
+	next.EndCalls = 0
+	next.Txid, next.PSBTDigest, next.Inputs, next.Plan = "", "", nil, nil
+	next.Reason, next.Message, next.ErrorCode, next.ErrorMessage = "", "", "", ""
+	next.AbsentBefore = next.AbsentBefore || absentBefore
+	return next
+}
+
+// Submitting is the write-ahead: the journal before the call that moves money. notAfter is the instant after which no byte of that
+// call is written.
+func Submitting(journal v1alpha1.PaymentJournal, signed Signed, now, notAfter time.Time) v1alpha1.PaymentJournal {
+	next := *journal.DeepCopy()
+	next.Phase = v1alpha1.RecordSubmitting
+	next.SubmittedAt, next.NotAfter = at(now), at(notAfter)
+	next.EndCalls = 1
+	next.Txid, next.PSBTDigest, next.Inputs = signed.Txid, signed.Digest, signed.Inputs
+	plan := signed.Plan
+	next.Plan = &plan
+	return next
+}
+
+// Repeating is the write-ahead of a repetition of the call that moves money, with the identical PSBT.
+func Repeating(journal v1alpha1.PaymentJournal, notAfter time.Time) v1alpha1.PaymentJournal {
+	next := *journal.DeepCopy()
+	next.EndCalls++
+	next.NotAfter = at(notAfter)
+	return next
+}
+
+// NotSent is the journal after proof that the current attempt was not sent, for a reason that time may mend: another may begin after
+// wait.
+func NotSent(journal v1alpha1.PaymentJournal, obstacle Obstacle, wait time.Duration, now time.Time) v1alpha1.PaymentJournal {
+	next := *journal.DeepCopy()
+	next.Phase = v1alpha1.RecordClaimed
+	next.SubmittedAt, next.NotAfter, next.FirstAbsentAt, next.FirstFailedAt = nil, nil, nil, nil
+	next.EndCalls = 0
+	next.Refusals++
+	next.RetryAfter = at(now.Add(wait))
+	next.Reason, next.Message = obstacle.Reason, limit(obstacle.Message)
+	return next
+}
+
+// GiveUp is the journal of a payment of which no money moved and none will.
+func GiveUp(journal v1alpha1.PaymentJournal, reason, message string, now time.Time) v1alpha1.PaymentJournal {
+	next := *journal.DeepCopy()
+	next.Phase = v1alpha1.RecordFailed
+	if reason == v1alpha1.ReasonCancelled {
+		next.Phase = v1alpha1.RecordCancelled
+	}
+	next.RetryAfter = nil
+	next.Reason, next.Message = reason, limit(message)
+	next.CompletedAt = at(now)
+	return next
+}
+
+// Undecidable is the journal of a payment of which money may have moved and nobody but a person can find out.
+func Undecidable(journal v1alpha1.PaymentJournal, message string, now time.Time) v1alpha1.PaymentJournal {
+	next := *journal.DeepCopy()
+	next.Phase = v1alpha1.RecordUnknown
+	next.Reason, next.Message = v1alpha1.ReasonOutcomeUnknown, limit(message)
+	next.CompletedAt = at(now)
+	return next
+}
+
+// MoneyMayHaveMoved reports whether the call that moves money was made, or about to be, in the attempt that journal tells of.
+func MoneyMayHaveMoved(journal *v1alpha1.PaymentJournal) bool {
+	switch journal.Phase {
+	case v1alpha1.RecordSubmitting, v1alpha1.RecordSubmitted, v1alpha1.RecordSucceeded, v1alpha1.RecordUnknown:
+		return true
+	}
+	return false
+}
+
+// Sighted is the journal after a look at the service, and what a person wants to know of it. It is the only place where a payment
+// becomes Succeeded or, after it was submitted, Failed.
+func Sighted(order *Order, journal v1alpha1.PaymentJournal, seen Sighting, profile v1alpha1.ServerProfile, policy Policy, now time.Time,
+) (v1alpha1.PaymentJournal, []Event) {
+	next := *journal.DeepCopy()
+	switch seen.Presence {
+	case Outbound:
+		if order.Kind == v1alpha1.RecordOnchainSend {
+			return sightedOnchain(order, next, seen, profile, policy, now)
+		}
+		return sightedLightning(order, next, seen, policy, now), nil
+	case Absent:
+		return sightedAbsent(order, next, seen, policy, now), nil
+	}
+	return next, nil
+}
+
+func sightedLightning(order *Order, next v1alpha1.PaymentJournal, seen Sighting, policy Policy, now time.Time) v1alpha1.PaymentJournal {
+	adopted := next.SubmittedAt == nil // somebody else, or a lost record of ours, submitted it
+	next.RequestID = order.PaymentHash
+	next.ServerStatus = limitTo(seen.Word, 128)
+	if seen.FeeSats != nil {
+		next.FeeSats = seen.FeeSats
+	}
+	next.FirstAbsentAt = nil
+	switch seen.State {
+	case StateSucceeded:
+		next.Phase = v1alpha1.RecordSucceeded
+		next.Reason, next.Message = v1alpha1.ReasonSucceeded, ""
+		next.CompletedAt = at(now)
+	case StateFailed:
+		// A failure is believed when it was seen twice: a payment that was reported failed and then completed is on record.
+		if next.FirstFailedAt == nil {
+			next.FirstFailedAt = at(now)
+			next.Phase = v1alpha1.RecordSubmitted
+			return next
+		}
+		if next.Phase == v1alpha1.RecordFailed || now.Sub(next.FirstFailedAt.Time) < policy.FailureDistance {
+			return next
+		}
+		next.Phase = v1alpha1.RecordFailed
+		next.Reason = v1alpha1.ReasonPaymentFailed
+		next.Message = "the service reports that the payment failed and no money moved; ask the payee for a new invoice and declare a new LightningPayment"
+		if adopted {
+			next.Message = "the service already tried this invoice and reports that the payment failed; ask the payee for a new invoice"
+		}
+		next.CompletedAt = at(now)
+	default:
+		next.Phase = v1alpha1.RecordSubmitted
+		next.FirstFailedAt = nil
+	}
+	return next
+}
+
+// beforeBroadcast are the error codes with which the reference server fails only before any broadcast.
+var beforeBroadcast = map[string]bool{"UNSUPPORTED_SOURCE": true, "CHANNEL_CLOSE_FAILED": true, "BALANCE_UPDATE_TIMEOUT": true}
+
+func sightedOnchain(order *Order, next v1alpha1.PaymentJournal, seen Sighting, profile v1alpha1.ServerProfile, policy Policy, now time.Time,
+) (v1alpha1.PaymentJournal, []Event) {
+	if wrong := wrongOrder(order, seen); wrong != "" {
+		next = Undecidable(next, wrong, now)
+		return next, []Event{{Warning: true, Reason: v1alpha1.EventWrongOrderExecuted, Message: wrong}}
+	}
+	next.FirstAbsentAt = nil
+	next.ServerStatus = limitTo(seen.Word, 128)
+	next.CloseTxids, next.SweepTxid = seen.CloseTxids, limitTo(seen.SweepTxid, 128)
+	next.ErrorCode, next.ErrorMessage, next.Retryable = limitTo(seen.ErrorCode, 128), limit(seen.ErrorMessage), seen.Retryable
+	if seen.FeeSats != nil {
+		next.FeeSats = seen.FeeSats
+	}
+	if seen.AmountSatsSent != nil {
+		next.AmountSatsSent = seen.AmountSatsSent
+	}
+	switch seen.State {
+	case StateSucceeded:
+		next.Phase = v1alpha1.RecordSucceeded
+		next.Reason, next.Message = v1alpha1.ReasonSucceeded, ""
+		next.CompletedAt = at(now)
+		if sent := seen.AmountSatsSent; sent != nil && order.Asset == nil && *sent < int64(order.AmountSats) {
+			return next, []Event{{Warning: true, Reason: v1alpha1.EventFeeDeducted, Message: fmt.Sprintf(
+				"the service took its fee off the amount: the recipient got %d sat of the %d sat declared", *sent, order.AmountSats)}}
+		}
+	case StateFailed:
+		if profile == v1alpha1.ProfileReference && seen.SweepTxid == "" && beforeBroadcast[seen.ErrorCode] {
+			return GiveUp(next, v1alpha1.ReasonPaymentFailed, fmt.Sprintf(
+				"the service failed with %s before any broadcast and no money moved; the same order again would be answered with this failure: change the amount by 1 sat, or the fee rate, in a new OnchainSend",
+				printable(seen.ErrorCode, 40)), now), nil
+		}
+		return Undecidable(next, fmt.Sprintf(
+			"the service reports that send %s failed (%s), which it also does when the answer to its broadcast was lost: look for a payment of %d sat to %s on the chain, then resolve the record",
+			printable(next.RequestID, 80), printable(seen.ErrorCode, 40), order.AmountSats, printable(order.Destination, 100)), now), nil
+	default:
+		next.Phase = v1alpha1.RecordSubmitted
+	}
+	return next, nil
+}
+
+// wrongOrder returns what is wrong where the service shows, under the id that it answered, another order than ours. A fee that the
+// service took off the amount is not another order.
+func wrongOrder(order *Order, seen Sighting) string {
+	if seen.Destination != "" && !strings.EqualFold(seen.Destination, order.Destination) {
+		return fmt.Sprintf("the service executed another order: it shows %s as the destination of this send", printable(seen.Destination, 100))
+	}
+	if order.Asset != nil {
+		if seen.Asset != nil && *seen.Asset != *order.Asset {
+			return fmt.Sprintf("the service executed another order: it shows %d of %s as the amount of this send", seen.Asset.Amount,
+				printable(seen.Asset.ID, 80))
+		}
+		return ""
+	}
+	if requested := seen.AmountSatsRequested; requested != nil && amount.Sat(*requested) != order.AmountSats {
+		return fmt.Sprintf("the service executed another order: it shows %d sat as the amount of this send, declared are %d", *requested,
+			order.AmountSats)
+	}
+	if sent := seen.AmountSatsSent; sent != nil && amount.Sat(*sent) != order.AmountSats && !explainedByFee(order, *sent, seen.FeeSats) {
+		return fmt.Sprintf("the service sent %d sat, declared are %d, and no fee that it names explains the difference", *sent, order.AmountSats)
+	}
+	return ""
+}
+
+func explainedByFee(order *Order, sent int64, fee *int64) bool {
+	return fee != nil && *fee >= 0 && sent > 0 && sent+*fee == int64(order.AmountSats)
+}
+
+// sightedAbsent weighs an answer that the service does not know the payment. It is proof only when nothing of ours can still land, and
+// then only from a complete list, or twice a quarantine apart. A send that the service knew and knows no more is Unknown.
+func sightedAbsent(order *Order, next v1alpha1.PaymentJournal, seen Sighting, policy Policy, now time.Time) v1alpha1.PaymentJournal {
+	if next.FirstAbsentAt == nil {
+		next.FirstAbsentAt = at(now)
+	}
+	apart := now.Sub(next.FirstAbsentAt.Time)
+	switch {
+	case order.Kind == v1alpha1.RecordOnchainSend && next.Phase == v1alpha1.RecordSubmitted:
+		if apart >= policy.FailureDistance {
+			return Undecidable(next, fmt.Sprintf(
+				"the service no longer knows send %s (it forgets in a restart): look for a payment of %d sat to %s on the chain, then resolve the record",
+				printable(next.RequestID, 80), order.AmountSats, printable(order.Destination, 100)), now)
+		}
+	case order.Kind == v1alpha1.RecordLightningPayment && next.Phase == v1alpha1.RecordSubmitting && next.NotAfter != nil:
+		landed := next.NotAfter.Add(policy.Quarantine)
+		if now.Before(landed) || (!seen.Complete && apart < policy.Quarantine) {
+			return next
+		}
+		if next.Attempt >= policy.MaxAttempts {
+			return GiveUp(next, v1alpha1.ReasonPaymentFailed, "the service never accepted the payment and shows no trace of it; no money moved", now)
+		}
+		return NotSent(next, Obstacle{
+			Reason: v1alpha1.ReasonProgressing, Message: "the service shows no trace of the last attempt; another begins",
+		}, 0, now)
+	}
+	return next
+}
+
+// EndAnswer is what came of the call that moves money.
+type EndAnswer int
+
+// End answers.
+const (
+	// EndUnclear means that nobody knows what the service did: a time-out, a 5xx, an answer that could not be read.
+	EndUnclear EndAnswer = iota
+	// EndNotSent means that no byte left the operator.
+	EndNotSent
+	// EndRefused means a complete answer, of a documented shape, that the service gives before any effect.
+	EndRefused
+	// EndExists means that the service refused because it has the payment already.
+	EndExists
+	// EndAccepted means that the service took the payment, and answered its id.
+	EndAccepted
+)
+
+// Ended is the journal after the call that moves money. requestID is the id that the service answered, refusal what it said where
+// it refused. A clean answer is one after which nothing of ours can still land.
+func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requestID string, refusal Obstacle,
+	profile v1alpha1.ServerProfile, policy Policy, now time.Time,
+) (next v1alpha1.PaymentJournal, events []Event, clean bool) {
+	next = *journal.DeepCopy()
+	repeated := next.EndCalls > 1
+	lightning := order.Kind == v1alpha1.RecordLightningPayment
+	switch {
+	case answer == EndAccepted && lightning && requestID != order.PaymentHash:
+		// Another id means that another invoice was paid. Ours is looked for by its own hash, never taken for paid.
+		message := "the service answered for another invoice than the one it was sent; this payment is looked up by its own hash"
+		return next, []Event{{Warning: true, Reason: v1alpha1.EventWrongOrderExecuted, Message: message}}, false
+	case answer == EndAccepted:
+		next.Phase = v1alpha1.RecordSubmitted
+		next.RequestID = limitTo(requestID, 256)
+		return next, nil, true
+	case answer == EndNotSent && !repeated:
+		return NotSent(next, refusal, policy.RefusalBackoff, now), nil, true
+	case answer == EndRefused && !lightning && !repeated:
+		return Refused(next, refusal, policy, now), nil, true
+	case answer == EndRefused && !lightning && repeated:
+		return Undecidable(next, unclearOnchain(order, next, "the service no longer has the order (it forgets in a restart)"), now), nil, false
+	case lightning:
+		return next, nil, answer == EndRefused || answer == EndExists
+	}
+	return next, nil, false
+}
+
+// Refused is the journal of an attempt that the service provably did not carry out: it refused to begin it, or refused to end it and
+// shows no trace of it. Where time may mend the refusal another attempt begins later.
+func Refused(journal v1alpha1.PaymentJournal, refusal Obstacle, policy Policy, now time.Time) v1alpha1.PaymentJournal {
+	if refusal.DeadEnd {
+		return GiveUp(journal, refusal.Reason, refusal.Message, now)
+	}
+	if refusal.Reason == v1alpha1.ReasonProgressing && journal.Attempt >= policy.MaxAttempts {
+		return GiveUp(journal, v1alpha1.ReasonRequestRefused, fmt.Sprintf("the service refused %d attempts, and no money moved: %s",
+			journal.Attempt, refusal.Message), now)
+	}
+	// Half a minute at first, 16 minutes after five refusals.
+	return NotSent(journal, refusal, policy.RefusalBackoff<<min(journal.Refusals, 5), now)
+}
+
+// Unrepeatable is the journal of an on-chain send whose submission ended unclearly and must not be repeated.
+func Unrepeatable(order *Order, journal v1alpha1.PaymentJournal, why string, now time.Time) v1alpha1.PaymentJournal {
+	return Undecidable(journal, unclearOnchain(order, journal, why), now)
+}
+
+func unclearOnchain(order *Order, journal v1alpha1.PaymentJournal, why string) string {
+	return fmt.Sprintf("the answer to attempt %d was lost and %s: look for a payment of %s to %s (the signed transaction was %s), then resolve the record",
+		journal.Attempt, why, order.amountText(), printable(order.Destination, 100), journal.Txid)
+}
+
+func (o *Order) amountText() string {
+	if o.Asset != nil {
+		return fmt.Sprintf("%d of %s", o.Asset.Amount, printable(o.Asset.ID, 80))
+	}
+	return fmt.Sprintf("%d sat", o.AmountSats)
+}
+
+// SameJournal reports whether writing b over a would change nothing.
+func SameJournal(a, b *v1alpha1.PaymentJournal) bool { return equality.Semantic.DeepEqual(a, b) }
+
+// NeverSubmitted reports whether journal is at an end that was reached without any call that moves money.
+func NeverSubmitted(journal *v1alpha1.PaymentJournal) bool {
+	switch journal.Phase {
+	case v1alpha1.RecordCancelled:
+		return true
+	case v1alpha1.RecordFailed:
+		return journal.SubmittedAt == nil
+	}
+	return false
+}

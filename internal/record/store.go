@@ -1,0 +1,206 @@
+// Package record keeps PaymentRecords: the operator's memory of what it pays. Creating a record is the test and set that makes its
+// identity somebody's; every later change is a compare-and-swap on its resourceVersion. Reads never come from a cache.
+package record
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+)
+
+// Labels of a record, to find it by.
+const (
+	LabelKind = "payments.utexo.com/record-kind"
+	// LabelFingerprint is the wallet's master fingerprint.
+	LabelFingerprint = "payments.utexo.com/master-fingerprint"
+	// LabelPaymentHash is the payment hash without its last digit: a label's value has 63 characters at most.
+	LabelPaymentHash = "payments.utexo.com/payment-hash"
+)
+
+// psbtKey is the key of an attempt's Secret that holds the unsigned PSBT.
+const psbtKey = "unsignedPSBT"
+
+// Store reads and writes records in the operator's namespace.
+type Store struct {
+	Client client.Client
+	// Reader reads from the API server, not from a cache.
+	Reader    client.Reader
+	Namespace string
+}
+
+// Get returns the record of that name, or nil where there is none.
+func (s *Store) Get(ctx context.Context, name string) (*v1alpha1.PaymentRecord, error) {
+	var record v1alpha1.PaymentRecord
+	err := s.Reader.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: name}, &record)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading payment record: %w", err)
+	}
+	return &record, nil
+}
+
+// Claim creates a record. Where one of that name exists it returns that one, and false.
+func (s *Store) Claim(ctx context.Context, name string, spec v1alpha1.PaymentRecordSpec, journal v1alpha1.PaymentJournal,
+) (*v1alpha1.PaymentRecord, bool, error) {
+	record := &v1alpha1.PaymentRecord{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name, Labels: labels(spec)},
+		Spec:       spec,
+		Journal:    journal,
+	}
+	err := s.Client.Create(ctx, record)
+	if err == nil {
+		return record, true, nil
+	}
+	if !apierrors.IsAlreadyExists(err) {
+		return nil, false, fmt.Errorf("creating payment record: %w", err)
+	}
+	existing, err := s.Get(ctx, name)
+	if err != nil {
+		return nil, false, err
+	}
+	if existing == nil {
+		return nil, false, fmt.Errorf("payment record %s appeared and went away", name)
+	}
+	return existing, false, nil
+}
+
+func labels(spec v1alpha1.PaymentRecordSpec) map[string]string {
+	found := map[string]string{LabelKind: string(spec.Kind), LabelFingerprint: spec.Wallet.MasterFingerprint}
+	if len(spec.PaymentHash) == 64 {
+		found[LabelPaymentHash] = spec.PaymentHash[:63]
+	}
+	return found
+}
+
+// Swap writes journal to record if nobody wrote to it since it was read, and returns the record as it then is. A conflict
+// (apierrors.IsConflict) means that somebody knows more than the caller.
+func (s *Store) Swap(ctx context.Context, record *v1alpha1.PaymentRecord, journal v1alpha1.PaymentJournal) (*v1alpha1.PaymentRecord, error) {
+	next := record.DeepCopy()
+	next.Journal = journal
+	return s.patch(ctx, record, next)
+}
+
+// Reclaim gives a record, that was given up before anything was sent, to a new order of the same identity. Attempts go on counting.
+func (s *Store) Reclaim(ctx context.Context, record *v1alpha1.PaymentRecord, spec v1alpha1.PaymentRecordSpec,
+	journal v1alpha1.PaymentJournal,
+) (*v1alpha1.PaymentRecord, error) {
+	next := record.DeepCopy()
+	next.Spec = spec
+	next.Labels = labels(spec)
+	journal.Attempt = record.Journal.Attempt
+	next.Journal = journal
+	return s.patch(ctx, record, next)
+}
+
+func (s *Store) patch(ctx context.Context, record, next *v1alpha1.PaymentRecord) (*v1alpha1.PaymentRecord, error) {
+	patch := client.MergeFromWithOptions(record, client.MergeFromWithOptimisticLock{})
+	if err := s.Client.Patch(ctx, next, patch); err != nil {
+		return nil, fmt.Errorf("writing payment record %s: %w", record.Name, err)
+	}
+	return next, nil
+}
+
+// PublishedInvoice returns a record of a LightningInvoice that the wallets of a service issued with a payment hash, or nil.
+func (s *Store) PublishedInvoice(ctx context.Context, paymentHash, server string) (*v1alpha1.PaymentRecord, error) {
+	records, err := s.list(ctx, client.MatchingLabels{
+		LabelKind: string(v1alpha1.RecordLightningInvoice), LabelPaymentHash: paymentHash[:63],
+	}, 0)
+	if err != nil {
+		return nil, err
+	}
+	for i := range records {
+		if records[i].Spec.PaymentHash == paymentHash && records[i].Spec.Wallet.Server == server {
+			return &records[i], nil
+		}
+	}
+	return nil, nil
+}
+
+// AnyPublishedInvoice returns a record of some LightningInvoice that a wallet of a service issued, or nil.
+func (s *Store) AnyPublishedInvoice(ctx context.Context, fingerprint, server string) (*v1alpha1.PaymentRecord, error) {
+	records, err := s.list(ctx, client.MatchingLabels{
+		LabelKind: string(v1alpha1.RecordLightningInvoice), LabelFingerprint: fingerprint,
+	}, 10)
+	if err != nil {
+		return nil, err
+	}
+	for i := range records {
+		if records[i].Spec.Wallet.Server == server {
+			return &records[i], nil
+		}
+	}
+	return nil, nil
+}
+
+func (s *Store) list(ctx context.Context, labels client.MatchingLabels, limit int64) ([]v1alpha1.PaymentRecord, error) {
+	var list v1alpha1.PaymentRecordList
+	if err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), labels, client.Limit(limit)); err != nil {
+		return nil, fmt.Errorf("listing payment records: %w", err)
+	}
+	return list.Items, nil
+}
+
+// KeepPSBT keeps the unsigned PSBT of the record's current attempt in a Secret that the record owns, so that the attempt can be
+// signed and submitted again. An attempt has one PSBT: keeping another is an error.
+func (s *Store) KeepPSBT(ctx context.Context, record *v1alpha1.PaymentRecord, unsignedPSBT string) error {
+	immutable := true
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.Namespace, Name: psbtName(record),
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: "PaymentRecord", Name: record.Name, UID: record.UID,
+			}},
+		},
+		Immutable:  &immutable,
+		StringData: map[string]string{psbtKey: unsignedPSBT},
+	}
+	err := s.Client.Create(ctx, secret)
+	if apierrors.IsAlreadyExists(err) {
+		kept, getErr := s.PSBT(ctx, record)
+		if getErr != nil {
+			return getErr
+		}
+		if kept != unsignedPSBT {
+			return fmt.Errorf("attempt %d of %s already has another PSBT", record.Journal.Attempt, record.Name)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the unsigned PSBT: %w", err)
+	}
+	return nil
+}
+
+// PSBT returns the unsigned PSBT of the record's current attempt; empty where none is kept.
+func (s *Store) PSBT(ctx context.Context, record *v1alpha1.PaymentRecord) (string, error) {
+	var secret corev1.Secret
+	err := s.Reader.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: psbtName(record)}, &secret)
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the unsigned PSBT: %w", err)
+	}
+	return string(secret.Data[psbtKey]), nil
+}
+
+// DropPSBT removes the PSBT of the record's current attempt, once its outcome is known.
+func (s *Store) DropPSBT(ctx context.Context, record *v1alpha1.PaymentRecord) error {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: psbtName(record)}}
+	if err := client.IgnoreNotFound(s.Client.Delete(ctx, secret)); err != nil {
+		return fmt.Errorf("removing the unsigned PSBT: %w", err)
+	}
+	return nil
+}
+
+func psbtName(record *v1alpha1.PaymentRecord) string {
+	return fmt.Sprintf("%s-psbt-%d", record.Name, record.Journal.Attempt)
+}

@@ -1,0 +1,105 @@
+package spender
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/psbtcheck"
+	"github.com/utexo/utexo-operator/internal/signer"
+	"github.com/utexo/utexo-operator/internal/utexo"
+)
+
+// lackOfFunds are the names by which the wallet library and the node say that there is too little to pay with.
+var lackOfFunds = []string{
+	"InsufficientBitcoins", "InsufficientAssets", "InsufficientFunds", "InsufficientCapacity", "InsufficientAssignments", "NoAvailableUtxos",
+}
+
+// refusal turns the error of a call into the obstacle that it means, and reports whether the service provably did nothing.
+func refusal(err error) (payment.Obstacle, bool) {
+	failed, ok := errors.AsType[*utexo.Error](err)
+	if !ok {
+		return payment.Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: "the service did not answer"}, false
+	}
+	obstacle := payment.Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: problemOf(err)}
+	switch {
+	case failed.Effect == utexo.EffectUnknown:
+		return obstacle, false
+	case failed.Effect == utexo.EffectNotSent && failed.Code == utexo.CodeInvalidArgument:
+		return payment.Obstacle{Reason: v1alpha1.ReasonInternalError, Message: failed.Message, DeadEnd: true}, true
+	case failed.Effect == utexo.EffectNotSent, failed.Temporary(), errors.Is(err, utexo.ErrWalletNotRegistered):
+		return obstacle, true
+	case slices.Contains(lackOfFunds, failed.Code):
+		return payment.Obstacle{
+			Reason:  v1alpha1.ReasonInsufficientBalance,
+			Message: fmt.Sprintf("the service refuses for lack of funds (%s %s): fund the wallet; it is tried again", failed.Code, failed.Message),
+		}, true
+	case failed.Code == utexo.CodeNoInvoiceBegun, failed.Code == utexo.CodeNoPSBTBegun, failed.Code == utexo.CodeCannotFinalize,
+		failed.Code == utexo.CodeInvalidPsbt:
+		return payment.Obstacle{
+			Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("the service did not take the payment (%s); another attempt follows", failed.Code),
+		}, true
+	}
+	return payment.Obstacle{
+		Reason: v1alpha1.ReasonRequestRefused, DeadEnd: true,
+		Message: fmt.Sprintf("the service refuses this payment, and nothing was sent: %s %s", failed.Code, failed.Message),
+	}, true
+}
+
+// judge says what is known after the call that moves money.
+func judge(err error) (payment.EndAnswer, payment.Obstacle) {
+	if err == nil {
+		return payment.EndAccepted, payment.Obstacle{}
+	}
+	obstacle, refused := refusal(err)
+	failed, ok := errors.AsType[*utexo.Error](err)
+	switch {
+	case !ok || !refused:
+		return payment.EndUnclear, obstacle
+	case failed.Effect == utexo.EffectNotSent:
+		return payment.EndNotSent, obstacle
+	case failed.Code == utexo.CodeDuplicatePayment:
+		return payment.EndExists, obstacle
+	}
+	return payment.EndRefused, obstacle
+}
+
+// signingPolicy is what a PSBT of order may do. The service's PSBT does not commit to the invoice or the address, so it is bounded by
+// what may leave the wallet.
+func signingPolicy(order *payment.Order) psbtcheck.Policy {
+	policy := psbtcheck.DefaultPolicy()
+	policy.MaxFeeSats = order.MaxFeeSats
+	policy.MaxNetOutflowSats = order.AmountSats + order.MaxFeeSats
+	policy.MaxFeeRate = max(policy.MaxFeeRate, 2*order.FeeRate)
+	policy.VanillaOnly = order.Kind == v1alpha1.RecordOnchainSend && order.Asset == nil
+	return policy
+}
+
+// inspected is what the record keeps of a signed transaction.
+func inspected(signed *signer.Signed) payment.Signed {
+	found := payment.Signed{Txid: signed.Txid, Digest: signed.Inspection.Digest}
+	for _, input := range signed.Inspection.Inputs {
+		found.Inputs = append(found.Inputs, fmt.Sprintf("%s:%d", input.Txid, input.Vout))
+	}
+	found.Plan = v1alpha1.OnchainPlan{
+		OutflowSats: int64(signed.Inspection.NetOutflowSats), FeeSats: int64(signed.Inspection.FeeSats), Hash: signed.Inspection.Digest,
+	}
+	for _, output := range signed.Inspection.Outputs {
+		if output.Kind != psbtcheck.External {
+			continue
+		}
+		found.Plan.Outputs = append(found.Plan.Outputs, v1alpha1.PlannedOutput{Address: addressOf(output), AmountSats: int64(output.ValueSats)})
+	}
+	return found
+}
+
+func addressOf(output psbtcheck.Output) string {
+	if output.Address != "" {
+		return output.Address
+	}
+	text := fmt.Sprintf("%x", output.Script)
+	return text[:min(len(text), 256)]
+}
+

@@ -1,0 +1,184 @@
+package spender
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/bolt11"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/utexo"
+)
+
+// Look asks the service for a payment by the identity that was known before it was submitted. It changes nothing. An error is one of
+// the API server's.
+func (s *Spender) Look(ctx context.Context, order *payment.Order, record *v1alpha1.PaymentRecord, session *Session) (payment.Sighting, error) {
+	if order.Kind == v1alpha1.RecordOnchainSend {
+		return lookOnchain(ctx, record, session), nil
+	}
+	return s.lookLightning(ctx, order, record, session)
+}
+
+func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, record *v1alpha1.PaymentRecord, session *Session) (payment.Sighting, error) {
+	found, presence, err := session.Service.SendRequest(ctx, order.PaymentHash)
+	switch {
+	case presence == utexo.Present:
+		seen := payment.Sighting{
+			Presence: payment.Outbound, State: sendState(found.Status), Word: found.StatusWord, RequestID: found.ID, FeeSats: found.FeeSats,
+		}
+		if record.Journal.AbsentBefore {
+			return seen, nil // the hash was unknown before we paid, so it is no invoice of the node's own
+		}
+		inbound, problem, err := s.inbound(ctx, order, session)
+		switch {
+		case err != nil:
+			return payment.Sighting{}, err
+		case problem != "":
+			return payment.Sighting{Problem: problem}, nil
+		case inbound:
+			seen.Presence = payment.Inbound
+		}
+		return seen, nil
+	case presence == utexo.PresenceUnknown && err != nil && !notFoundAtAll(err):
+		return payment.Sighting{Problem: problemOf(err)}, nil
+	}
+	// Not shown by its hash. A complete list settles it, where the service has one.
+	payments, listErr := session.Service.ListPayments(ctx)
+	if listErr == nil {
+		return lookInList(payments, order.PaymentHash), nil
+	}
+	if presence == utexo.Absent {
+		return payment.Sighting{Presence: payment.Absent}, nil
+	}
+	if errors.Is(listErr, utexo.ErrNotAvailable) {
+		return payment.Sighting{Presence: payment.NotSeen, Problem: "the service shows no such payment, which it also does when it cannot tell"}, nil
+	}
+	return payment.Sighting{Problem: problemOf(listErr)}, nil
+}
+
+// notFoundAtAll reports whether err is a 404, which for a payment hash is as good as null: not seen.
+func notFoundAtAll(err error) bool {
+	failed, ok := errors.AsType[*utexo.Error](err)
+	return ok && failed.StatusCode == 404 && failed.Effect == utexo.EffectRefused
+}
+
+func lookInList(payments []utexo.Payment, paymentHash string) payment.Sighting {
+	seen := payment.Sighting{Presence: payment.Absent, Complete: true}
+	for _, one := range payments {
+		if one.PaymentHash != paymentHash {
+			continue
+		}
+		if !one.Inbound {
+			return payment.Sighting{Presence: payment.Outbound, State: sendState(one.Status), Word: one.StatusWord, RequestID: paymentHash}
+		}
+		seen = payment.Sighting{Presence: payment.Inbound, State: sendState(one.Status), Word: one.StatusWord}
+	}
+	return seen
+}
+
+// inbound reports whether a payment hash that the service knows is that of an invoice which its own node issued: it answers those as
+// if they were being paid. The list of payments tells; where there is none, the node that is to be paid does, compared with the node
+// that issues the wallet's invoices.
+func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Session) (inbound bool, problem string, err error) {
+	payments, listErr := session.Service.ListPayments(ctx)
+	if listErr == nil {
+		switch lookInList(payments, order.PaymentHash).Presence {
+		case payment.Inbound:
+			return true, "", nil
+		case payment.Outbound:
+			return false, "", nil
+		}
+		return false, "the service shows the payment by its hash, but not in its list", nil
+	}
+	if !errors.Is(listErr, utexo.ErrNotAvailable) {
+		return false, problemOf(listErr), nil
+	}
+	published, err := s.Records.PublishedInvoice(ctx, order.PaymentHash, session.Wallet.Server)
+	if err != nil || published != nil {
+		return published != nil, "", err
+	}
+	node, problem, err := s.ownNode(ctx, session)
+	return node == order.Destination, problem, err
+}
+
+// ownNode returns the public key of the node behind the service, from an invoice that it issued. Where none is on record it has a small
+// one issued, which nobody ever sees and which dies by itself.
+func (s *Spender) ownNode(ctx context.Context, session *Session) (node, problem string, err error) {
+	published, err := s.Records.AnyPublishedInvoice(ctx, session.Wallet.MasterFingerprint, session.Wallet.Server)
+	if err != nil {
+		return "", "", err
+	}
+	paymentRequest := ""
+	if published != nil {
+		paymentRequest = published.Spec.PaymentRequest
+	} else {
+		sats := int64(1000)
+		issued, err := session.Service.CreateInvoice(ctx, utexo.InvoiceRequest{AmountSats: &sats, ExpirySeconds: 60})
+		if err != nil {
+			return "", problemOf(err), nil
+		}
+		paymentRequest = issued.PaymentRequest
+	}
+	invoice, err := bolt11.Decode(paymentRequest)
+	if err != nil {
+		return "", "the service issues invoices that cannot be read", nil
+	}
+	return hex.EncodeToString(invoice.Payee[:]), "", nil
+}
+
+func lookOnchain(ctx context.Context, record *v1alpha1.PaymentRecord, session *Session) payment.Sighting {
+	found, presence, err := session.Service.OnchainSend(ctx, record.Journal.RequestID)
+	switch {
+	case presence == utexo.Absent:
+		return payment.Sighting{Presence: payment.Absent}
+	case presence != utexo.Present && err != nil:
+		return payment.Sighting{Problem: problemOf(err)}
+	case presence != utexo.Present:
+		return payment.Sighting{Problem: "the service answered nothing about this send"}
+	}
+	seen := payment.Sighting{
+		Presence: payment.Outbound, State: onchainState(found.Status), Word: found.StatusWord, RequestID: found.ID, FeeSats: found.FeeSats,
+		Destination: found.DestinationEcho, AmountSatsRequested: found.AmountSatsRequested, AmountSatsSent: found.AmountSatsSent,
+		CloseTxids: found.CloseTxids, ErrorCode: found.ErrorCode, ErrorMessage: found.ErrorMessage,
+	}
+	if found.Asset != nil {
+		seen.Asset = &v1alpha1.AssetAmount{ID: found.Asset.ID, Amount: found.Asset.Amount}
+	}
+	if found.SweepTxid != nil {
+		seen.SweepTxid = *found.SweepTxid
+	}
+	if seen.State == payment.StateFailed {
+		seen.Retryable = &found.Retryable
+	}
+	return seen
+}
+
+func sendState(status utexo.SendStatus) payment.State {
+	switch status {
+	case utexo.SendSucceeded:
+		return payment.StateSucceeded
+	case utexo.SendFailed:
+		return payment.StateFailed
+	}
+	return payment.StatePending
+}
+
+func onchainState(status utexo.OnchainStatus) payment.State {
+	switch status {
+	case utexo.OnchainConfirmed:
+		return payment.StateSucceeded
+	case utexo.OnchainFailed:
+		return payment.StateFailed
+	}
+	return payment.StatePending
+}
+
+// problemOf is what a person is told of a call that brought no usable answer.
+func problemOf(err error) string {
+	if failed, ok := errors.AsType[*utexo.Error](err); ok {
+		return fmt.Sprintf("the service did not answer %s: %s %s", failed.Operation, failed.Code, failed.Message)
+	}
+	return "the service did not answer"
+}
