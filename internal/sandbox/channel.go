@@ -42,7 +42,7 @@ type assetShare struct {
 
 // mintChannel gives n a channel that somebody else paid for.
 func (s *Server) mintChannel(n *node, capacity, local amount.Sat, asset *assetShare) error {
-	script, err := n.coins.Vanilla.Script(channelKeychain, uint32(n.opened))
+	script, err := n.funding.Vanilla.Script(channelKeychain, uint32(n.opened))
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (n *node) assetOutbound(id string) int64 {
 
 // openChannel moves capacity from the node's coins into a new channel. An asset's share comes from what the node holds on chain.
 func (s *Server) openChannel(n *node, capacity amount.Sat, asset *assetShare) (*channel, *nodeError) {
-	script, err := n.coins.Vanilla.Script(channelKeychain, uint32(n.opened))
+	script, err := n.funding.Vanilla.Script(channelKeychain, uint32(n.opened))
 	if err != nil {
 		return nil, &nodeError{"Failed to open channel", 500, "FailedOpenChannel"}
 	}
@@ -220,7 +220,7 @@ func (s *Server) closingTx(n *node, c *channel) (*wire.MsgTx, amount.Sat, error)
 	if err != nil {
 		return nil, 0, err
 	}
-	packet, err := n.coins.Sweep(s.chain, c.funding, []chain.Share{{Script: own, Value: c.local}, {Script: peer, Value: c.remote}}, closeRate)
+	packet, err := n.funding.Sweep(s.chain, c.funding, []chain.Share{{Script: own, Value: c.local}, {Script: peer, Value: c.remote}}, closeRate)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -17,7 +17,7 @@ const (
 	FaultDelay            FaultKind = "delay"             // processed after Delay
 	FaultSlowAnswer       FaultKind = "slow-answer"       // processed at once, answered after Delay
 	FaultLandLate         FaultKind = "land-late"         // the connection is closed; processed after Delay
-	FaultDeliverTwice     FaultKind = "deliver-twice"     // processed twice; answered as the second time, or the first with First
+	FaultDeliverTwice     FaultKind = "deliver-twice"     // processed twice, at once or after Delay; answered as the second time if at once and not First
 	FaultErrorBefore      FaultKind = "error-before"      // not processed; 5xx
 	FaultErrorAfter       FaultKind = "error-after"       // processed; 5xx
 	FaultTruncate         FaultKind = "truncate"          // processed; 200 whose body ends in the middle

@@ -113,6 +113,8 @@ type call struct {
 	wallet   *wallet
 	// entry is the request's place in the log.
 	entry int
+	// memory is that of the process that took the call on.
+	memory *memory
 	// patient is false for a request that is processed by an event: it must not wait for the clock.
 	patient bool
 }
@@ -122,7 +124,8 @@ func (c *call) effect(effect Effect, key string) {
 	c.s.ledger.requests[c.entry].Key = key
 }
 
-// wait lets d pass while others are served.
+// wait lets d pass while others are served. Where the service restarts meanwhile, the call dies with its process: wait panics with
+// killed.
 func (c *call) wait(d time.Duration) {
 	if d <= 0 || !c.patient {
 		return
@@ -130,7 +133,12 @@ func (c *call) wait(d time.Duration) {
 	c.s.unlock()
 	c.s.opts.Sleep(c.ctx, d)
 	c.s.lock()
+	if c.memory != c.s.memory {
+		panic(killed{})
+	}
 }
+
+type killed struct{}
 
 // maxBody is far more than any body of the API; a longer one is cut, and so malformed.
 const maxBody = 1 << 20
@@ -153,7 +161,7 @@ func (s *Server) deliver(table []route, r *http.Request, body []byte) delivery {
 	s.lock()
 	defer s.unlock()
 	found, id, refusal := match(table, r)
-	c := &call{s: s, ctx: r.Context(), request: r, body: body, route: found, id: id, patient: true}
+	c := &call{s: s, ctx: r.Context(), request: r, body: body, route: found, id: id, memory: s.memory, patient: true}
 	c.identity, _ = identify(r)
 	c.log()
 	if found == nil {

@@ -200,7 +200,7 @@ func (s *Server) foreignBegin(id identity, onchain bool) error {
 	header.Set(headerFingerprint, id.fingerprint)
 	r := &http.Request{Method: http.MethodPost, URL: &url.URL{Path: path}, Header: header}
 	found, _, _ := match(routes(s.opts.Profile), r)
-	c := &call{s: s, request: r, body: []byte(body), route: found, identity: id}
+	c := &call{s: s, request: r, body: []byte(body), route: found, identity: id, memory: s.memory}
 	c.log()
 	s.ledger.requests[c.entry].Foreign = true
 	if a := c.process(); a.status != http.StatusOK {

@@ -376,6 +376,7 @@ func (s *Server) sendRequest(c *call) answer {
 	}
 	hash := hex.EncodeToString(raw)
 	reply := askNode(s, NodeGetPayment, c.wallet.xpub, func() (*payment, *nodeError) {
+		s.failExpired(c.wallet.node)
 		p := c.wallet.node.payments[hash]
 		if p == nil {
 			return nil, &nodeError{fmt.Sprintf("Payment not found: %s", hash), 403, "PaymentNotFound"}
@@ -419,6 +420,7 @@ func (s *Server) listPayments(c *call) answer {
 			// The server POSTs where the node serves GET.
 			return listPaymentsBody{}, &nodeError{Text: "Method Not Allowed", Code: 405}
 		}
+		s.failExpired(c.wallet.node)
 		body := listPaymentsBody{Payments: []listedPayment{}}
 		for _, p := range c.wallet.node.order {
 			listed := listedPayment{

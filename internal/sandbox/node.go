@@ -22,8 +22,10 @@ type node struct {
 	key    *btcec.PrivateKey
 	pubkey string // hex
 	master *chain.Master
-	coins  *chain.Wallet // what it owns on chain; keychain channelKeychain holds the channels' funding
-	assets []*nodeAsset
+	coins  *chain.Wallet // what it owns on chain
+	// funding is the same account again, which owns the channels' funding and nothing else.
+	funding *chain.Wallet
+	assets  []*nodeAsset
 
 	channels []*channel
 	opened   int // channels ever opened: the next one's index in channelKeychain
@@ -103,6 +105,10 @@ func (s *Server) newNode(name string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	funding, err := master.Account(s.opts.Network.CoinType())
+	if err != nil {
+		return nil, err
+	}
 	colored, err := master.Account(s.opts.Network.ColoredCoinType())
 	if err != nil {
 		return nil, err
@@ -112,6 +118,7 @@ func (s *Server) newNode(name string) (*node, error) {
 		key:      s.entropy.key(name),
 		master:   master,
 		coins:    &chain.Wallet{Vanilla: vanilla, Colored: colored, Keychain: 0},
+		funding:  &chain.Wallet{Vanilla: funding},
 		invoices: map[string]*invoice{},
 		payments: map[string]*payment{},
 	}
@@ -212,6 +219,18 @@ func (n *node) invoiceStatus(inv *invoice, now time.Time) string {
 		return nodeExpired
 	}
 	return nodePending
+}
+
+// failExpired is what newer nodes do when their payments are read.
+func (s *Server) failExpired(n *node) {
+	if !s.opts.FailExpired {
+		return
+	}
+	for _, p := range n.order {
+		if inv := n.invoices[p.hash]; inv != nil && p.status == nodePending && inv.decoded.Expired(s.now()) {
+			inv.failed, p.status, p.updated = true, nodeFailed, s.now()
+		}
+	}
 }
 
 // cause is on whose behalf and by which order a payment is sent.

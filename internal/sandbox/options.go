@@ -65,6 +65,9 @@ type Options struct {
 	RoutingFeeSats amount.Sat
 	// Keychain is the vanilla keychain of the wallets: 1 where nil, 0 in newer wallet libraries.
 	Keychain *uint32
+	// FailExpired makes the node fail expired invoices when payments are read, as nodes since February 2026 do: they are FAILED then
+	// instead of EXPIRED, and no longer payable.
+	FailExpired bool
 	// Assets are the RGB assets that every node holds; one with the ticker USDT where nil.
 	Assets []AssetOptions
 

@@ -55,7 +55,16 @@ func (d delivery) write(w http.ResponseWriter) {
 }
 
 // throughFaults processes c under the fault that hits it.
-func (s *Server) throughFaults(c *call) delivery {
+func (s *Server) throughFaults(c *call) (d delivery) {
+	defer func() {
+		switch cause := recover().(type) {
+		case nil:
+		case killed:
+			d = delivery{cut: reset}
+		default:
+			panic(cause)
+		}
+	}()
 	f := s.faults.match(c.route.op, c.identity.vanilla)
 	if f == nil {
 		return delivery{answer: c.process()}
@@ -108,11 +117,13 @@ func (s *Server) processed(c *call, f *Fault) delivery {
 		c.wait(time.Duration(f.Delay))
 	case FaultRestart:
 		s.memory = newMemory()
+		c.memory = s.memory
 	case FaultForeignBegin:
 		_ = s.foreignBegin(c.identity, c.route.op == OnchainBegin || c.route.op == OnchainEnd) // a wallet without coins begins nothing
 	case FaultOtherObject:
 		return delivery{answer: s.otherObject(c)}
 	}
+	slot := s.memory.pays[c.identity.vanilla]
 	a := c.process()
 	switch f.Kind {
 	case FaultDropAnswer:
@@ -123,9 +134,7 @@ func (s *Server) processed(c *call, f *Fault) delivery {
 	case FaultSlowAnswer:
 		c.wait(time.Duration(f.Delay))
 	case FaultDeliverTwice:
-		if second := c.again(f).process(); !f.First {
-			a = second
-		}
+		a = s.deliverAgain(c, f, slot, a)
 	case FaultErrorAfter:
 		a = f.serverError()
 	case FaultHTMLAfter:
@@ -144,10 +153,31 @@ func (s *Server) processed(c *call, f *Fault) delivery {
 	return delivery{answer: a}
 }
 
+// deliverAgain processes c a second time: after the delay, or where it is zero at once, as if the first had not finished yet.
+func (s *Server) deliverAgain(c *call, f *Fault, slot *begunPayment, first answer) answer {
+	if f.Delay > 0 {
+		s.after(time.Duration(f.Delay), func() { c.again(f).process() })
+		return first
+	}
+	after := s.memory.pays[c.identity.vanilla]
+	if slot != nil && after == nil {
+		s.memory.pays[c.identity.vanilla] = slot
+	}
+	second := c.again(f).process()
+	if after == nil && c.route.op == PayEnd {
+		delete(s.memory.pays, c.identity.vanilla)
+	}
+	if f.First {
+		return first
+	}
+	return second
+}
+
 // again is the same call delivered once more, with an entry of its own in the log. It does not wait for the clock.
 func (c *call) again(f *Fault) *call {
 	repeat := *c
 	repeat.patient = false
+	repeat.memory = c.s.memory
 	repeat.log()
 	repeat.s.ledger.requests[repeat.entry].Fault = f.Kind
 	repeat.s.ledger.requests[repeat.entry].Repeat = true

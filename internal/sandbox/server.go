@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
+	"github.com/btcsuite/btcd/chainhash/v2"
 
 	"github.com/utexo/utexo-operator/internal/amount"
 	"github.com/utexo/utexo-operator/internal/sandbox/chain"
@@ -20,6 +21,8 @@ type Server struct {
 	mu sync.Mutex
 	// during is the instant of the event that is being done; zero outside of events.
 	during time.Time
+	// skipped is how far the sandbox is ahead of the clock.
+	skipped time.Duration
 	*world
 }
 
@@ -74,7 +77,7 @@ func (s *Server) Reset() {
 	}
 	s.chain.Mine(1, s.now())
 	if s.opts.Timing.Settle > 0 {
-		s.scheduleSettle(s.world)
+		s.scheduleSettle()
 	}
 }
 
@@ -101,7 +104,22 @@ func (s *Server) NextEvent() (at time.Time, ok bool) {
 }
 
 // Now returns the sandbox's instant.
-func (s *Server) Now() time.Time { return s.opts.Clock.Now().UTC() }
+func (s *Server) Now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clockNow()
+}
+
+// Skip puts the sandbox ahead of the clock by d, on top of what was skipped before, and does what falls due on the way. Reset does not
+// take it back: time does not run backwards.
+func (s *Server) Skip(d time.Duration) {
+	s.mu.Lock()
+	s.skipped += max(d, 0)
+	s.doDue()
+	s.mu.Unlock()
+}
+
+func (s *Server) clockNow() time.Time { return s.opts.Clock.Now().Add(s.skipped).UTC() }
 
 func (s *Server) lock() {
 	s.mu.Lock()
@@ -112,7 +130,7 @@ func (s *Server) unlock() { s.mu.Unlock() }
 
 func (s *Server) doDue() {
 	for {
-		e, ok := s.agenda.due(s.Now())
+		e, ok := s.agenda.due(s.clockNow())
 		if !ok {
 			break
 		}
@@ -127,7 +145,7 @@ func (s *Server) now() time.Time {
 	if !s.during.IsZero() {
 		return s.during
 	}
-	return s.Now()
+	return s.clockNow()
 }
 
 // after plans do for d from now. Callers hold the lock.
@@ -171,4 +189,47 @@ func (s *Server) grant(w *chain.Wallet, owner string, colored bool, count int, v
 		s.ledger.add(Entry{At: s.now(), Kind: OnchainIn, Key: coin.Hash.String(), Txid: coin.Hash.String(), Wallet: owner, AmountSats: value})
 	}
 	return err
+}
+
+// FundWallet gives a registered wallet one more confirmed coin. It fails for an unknown wallet or a value that is dust.
+func (s *Server) FundWallet(xpub string, colored bool, value amount.Sat) error {
+	s.lock()
+	defer s.unlock()
+	w := s.wallets[xpub]
+	if w == nil {
+		return fmt.Errorf("no wallet %q is registered", xpub)
+	}
+	if err := checkGrant(value); err != nil {
+		return err
+	}
+	return s.grant(w.keys, w.xpub, colored, 1, value)
+}
+
+// FundAddress lets somebody pay an address, such as one of onchain-receive. The payment is confirmed at once, or waits for a block.
+func (s *Server) FundAddress(address string, value amount.Sat, confirmed bool) (txid string, err error) {
+	s.lock()
+	defer s.unlock()
+	script, err := s.addressScript(address)
+	if err == nil {
+		err = checkGrant(value)
+	}
+	if err != nil {
+		return "", err
+	}
+	var hash chainhash.Hash
+	if confirmed {
+		hash = s.chain.Grant(script, value, s.now()).Hash
+	} else {
+		hash = s.chain.Mint(script, value).Hash
+		s.confirmSoon()
+	}
+	s.ledger.add(Entry{At: s.now(), Kind: OnchainIn, Key: hash.String(), Txid: hash.String(), Destination: address, AmountSats: value})
+	return hash.String(), nil
+}
+
+func checkGrant(value amount.Sat) error {
+	if value < 1_000 || value > amount.MaxSat/2 {
+		return fmt.Errorf("%d sat: give 1,000 at least", value)
+	}
+	return nil
 }

@@ -48,13 +48,13 @@ func (s *Server) settle(c *call) answer {
 	return ok(body)
 }
 
-// scheduleSettle lets the service settle by itself, for ever, in the world that asked for it.
-func (s *Server) scheduleSettle(of *world) {
+// scheduleSettle lets the service settle by itself, for ever.
+func (s *Server) scheduleSettle() {
 	s.after(s.opts.Timing.Settle, func() {
 		for _, n := range s.nodes {
 			s.settleNode(n, s.keyOfNode(n))
 		}
-		s.scheduleSettle(of)
+		s.scheduleSettle()
 	})
 }
 
