@@ -1,0 +1,249 @@
+// Package config_test applies the manifests of this directory to an API server.
+package config_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/utexo/utexo-operator/internal/testkit"
+)
+
+// TestManifests installs the operator, and a team's wallets beside it, as their pages say.
+func TestManifests(t *testing.T) {
+	_, c, stop, err := testkit.StartControlPlane()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Errorf("stopping the control plane: %v", err)
+		}
+	})
+	cluster := cluster{c}
+
+	operator := build(t, "default")
+	cluster.apply(t, operator, "")
+	cluster.apply(t, build(t, "samples"), "default")
+	cluster.makeNamespace(t, "team")
+	cluster.apply(t, build(t, "testdata/team"), "team")
+	for _, role := range []string{"utexo-viewer", "utexo-editor", "utexo-wallet-admin"} {
+		cluster.bind(t, role, "team")
+	}
+
+	t.Run("Pod Security restricted admits the manager", func(t *testing.T) { testPodSecurity(t, cluster, operator) })
+	t.Run("selectors find the manager", func(t *testing.T) { testSelectors(t, operator) })
+	t.Run("roles", func(t *testing.T) { testRoles(t, operator) })
+	t.Run("access", func(t *testing.T) { testAccess(t, cluster) })
+}
+
+func testPodSecurity(t *testing.T, cluster cluster, operator []*unstructured.Unstructured) {
+	deployment := find[appsv1.Deployment](t, operator, "Deployment", "utexo-operator")
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "as-shipped", Namespace: deployment.Namespace},
+		Spec:       deployment.Spec.Template.Spec,
+	}
+	asRoot := pod.DeepCopy()
+	asRoot.Name = "as-root"
+	asRoot.Spec.SecurityContext.RunAsNonRoot = ptr.To(false)
+
+	if err := cluster.Create(t.Context(), pod); err != nil {
+		t.Error(err)
+	}
+	if err := cluster.Create(t.Context(), asRoot); !apierrors.IsForbidden(err) {
+		t.Errorf("a pod that may run as root: got %v, want it to be forbidden", err)
+	}
+}
+
+func testSelectors(t *testing.T, operator []*unstructured.Unstructured) {
+	deployment := find[appsv1.Deployment](t, operator, "Deployment", "utexo-operator")
+	service := find[corev1.Service](t, operator, "Service", "utexo-operator-metrics")
+	policy := find[networkingv1.NetworkPolicy](t, operator, "NetworkPolicy", "utexo-operator")
+	want := deployment.Spec.Template.Labels
+	for name, selector := range map[string]map[string]string{
+		"Deployment":    deployment.Spec.Selector.MatchLabels,
+		"Service":       service.Spec.Selector,
+		"NetworkPolicy": policy.Spec.PodSelector.MatchLabels,
+	} {
+		if diff := cmp.Diff(want, selector); diff != "" {
+			t.Errorf("selector of the %s (-labels of the pods +selector):\n%s", name, diff)
+		}
+	}
+}
+
+// testRoles holds back what no role may ever have: it would give more than its line says.
+func testRoles(t *testing.T, operator []*unstructured.Unstructured) {
+	seen := 0
+	for _, object := range operator {
+		if object.GetKind() != "ClusterRole" && object.GetKind() != "Role" {
+			continue
+		}
+		for _, rule := range find[rbacv1.ClusterRole](t, operator, object.GetKind(), object.GetName()).Rules {
+			seen++
+			if slices.Contains(slices.Concat(rule.APIGroups, rule.Resources, rule.Verbs, rule.NonResourceURLs), "*") {
+				t.Errorf("%s %s has a wildcard: %v", object.GetKind(), object.GetName(), rule)
+			}
+			if object.GetKind() == "ClusterRole" && slices.Contains(rule.Resources, "secrets") {
+				t.Errorf("ClusterRole %s gives access to every Secret: %v", object.GetName(), rule)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("there are no roles")
+	}
+}
+
+func testAccess(t *testing.T, cluster cluster) {
+	const (
+		operator = "system:serviceaccount:utexo-system:utexo-operator"
+		system   = "utexo-system"
+		payments = "payments.utexo.com"
+	)
+	for name, tc := range map[string]struct {
+		user, verb, group, resource, object, namespace string
+		want                                           bool
+	}{
+		"the operator reads the Secret of the sample wallet":    {operator, "get", "", "secrets", "wallet-keys", "default", true},
+		"the operator reads no other Secret beside it":          {operator, "get", "", "secrets", "other", "default", false},
+		"the operator lists no Secrets where it may read one":   {operator, "list", "", "secrets", "", "default", false},
+		"the operator changes no Secret that it may read":       {operator, "update", "", "secrets", "wallet-keys", "default", false},
+		"the operator reads the first Secret that a team names": {operator, "get", "", "secrets", "hot-wallet", "team", true},
+		"the operator reads the second one":                     {operator, "get", "", "secrets", "utexo-token", "team", true},
+		"the operator does not read the component's example":    {operator, "get", "", "secrets", "wallet-keys", "team", false},
+		"the operator keeps a PSBT in its own namespace":        {operator, "create", "", "secrets", "", system, true},
+		"the operator deletes a PSBT":                           {operator, "delete", "", "secrets", "psbt", system, true},
+		"the operator never changes a PSBT":                     {operator, "update", "", "secrets", "psbt", system, false},
+		"the operator lists no Secrets in its own namespace":    {operator, "list", "", "secrets", "", system, false},
+		"the operator claims a payment":                         {operator, "create", payments, "paymentrecords", "", system, true},
+		"the operator forgets no payment":                       {operator, "delete", payments, "paymentrecords", "", system, false},
+		"the operator keeps no record elsewhere":                {operator, "create", payments, "paymentrecords", "", "team", false},
+		"the operator declares no payment":                      {operator, "create", payments, "lightningpayments", "", "team", false},
+		"the operator tells how a payment ended":                {operator, "patch", payments, "lightningpayments/status", "", "team", true},
+		"the operator locks a wallet":                           {operator, "update", "coordination.k8s.io", "leases", "wallet", system, true},
+		"the operator touches no Lease elsewhere":               {operator, "get", "coordination.k8s.io", "leases", "wallet", "team", false},
+		"a viewer reads payments":                               {"utexo-viewer", "get", payments, "lightningpayments", "", "team", true},
+		"a viewer pays nothing":                                 {"utexo-viewer", "create", payments, "lightningpayments", "", "team", false},
+		"a viewer reads payments of no other namespace":         {"utexo-viewer", "get", payments, "lightningpayments", "", "default", false},
+		"an editor declares an on-chain send":                   {"utexo-editor", "create", payments, "onchainsends", "", "team", true},
+		"an editor writes no status":                            {"utexo-editor", "update", payments, "onchainsends/status", "", "team", false},
+		"an editor changes no wallet":                           {"utexo-editor", "update", payments, "wallets", "", "team", false},
+		"an editor reads records":                               {"utexo-editor", "get", payments, "paymentrecords", "", "team", true},
+		"an editor deletes no record":                           {"utexo-editor", "delete", payments, "paymentrecords", "", "team", false},
+		"a wallet admin declares wallets":                       {"utexo-wallet-admin", "create", payments, "wallets", "", "team", true},
+		"a wallet admin pays nothing":                           {"utexo-wallet-admin", "create", payments, "lightningpayments", "", "team", false},
+		"a wallet admin writes no record":                       {"utexo-wallet-admin", "update", payments, "paymentrecords", "", "team", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			resource, subresource, _ := strings.Cut(tc.resource, "/")
+			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+				User: tc.user,
+				ResourceAttributes: &authorizationv1.ResourceAttributes{
+					Verb: tc.verb, Group: tc.group, Resource: resource, Subresource: subresource, Name: tc.object, Namespace: tc.namespace,
+				},
+			}}
+			if err := cluster.Create(t.Context(), review); err != nil {
+				t.Fatal(err)
+			}
+			if review.Status.Allowed != tc.want {
+				t.Errorf("%s: got allowed %v, want %v", tc.user, review.Status.Allowed, tc.want)
+			}
+		})
+	}
+}
+
+// build returns the objects of a kustomization in the order in which they are to be applied.
+func build(t *testing.T, dir string) []*unstructured.Unstructured {
+	t.Helper()
+	var stderr bytes.Buffer
+	kustomize := exec.CommandContext(t.Context(), filepath.Join(testkit.AssetsDirectory(".."), "kubectl"), "kustomize", dir)
+	kustomize.Stderr = &stderr
+	out, err := kustomize.Output()
+	if err != nil {
+		t.Fatalf("building %s: %v\n%s", dir, err, stderr.Bytes())
+	}
+	var objects []*unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(out), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		if err := decoder.Decode(object); errors.Is(err, io.EOF) {
+			return objects
+		} else if err != nil {
+			t.Fatalf("decoding %s: %v", dir, err)
+		}
+		objects = append(objects, object)
+	}
+}
+
+// find returns the object of that kind and name as a typed one.
+func find[T any](t *testing.T, objects []*unstructured.Unstructured, kind, name string) T {
+	t.Helper()
+	var found T
+	i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == kind && o.GetName() == name })
+	if i < 0 {
+		t.Fatalf("there is no %s %s", kind, name)
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(objects[i].Object, &found); err != nil {
+		t.Fatalf("%s %s: %v", kind, name, err)
+	}
+	return found
+}
+
+// cluster is an API server.
+type cluster struct{ client.Client }
+
+// apply does what kubectl apply --server-side -n namespace does: an unknown or missing field is an error.
+func (c cluster) apply(t *testing.T, objects []*unstructured.Unstructured, namespace string) {
+	t.Helper()
+	for _, object := range objects {
+		namespaced, err := c.IsObjectNamespaced(object)
+		if err != nil {
+			t.Fatalf("%s %s: %v", object.GetKind(), object.GetName(), err)
+		}
+		if namespaced && object.GetNamespace() == "" {
+			object.SetNamespace(namespace)
+		}
+		configuration := client.ApplyConfigurationFromUnstructured(object.DeepCopy())
+		if err := c.Apply(t.Context(), configuration, client.FieldOwner("kubectl"), client.ForceOwnership); err != nil {
+			t.Errorf("%s %s: %v", object.GetKind(), object.GetName(), err)
+		}
+	}
+}
+
+func (c cluster) makeNamespace(t *testing.T, name string) {
+	t.Helper()
+	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// bind gives a ClusterRole in a namespace to a user of the same name.
+func (c cluster) bind(t *testing.T, role, namespace string) {
+	t.Helper()
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: role, Namespace: namespace},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: role}},
+	}
+	if err := c.Create(t.Context(), binding); err != nil {
+		t.Fatal(err)
+	}
+}
