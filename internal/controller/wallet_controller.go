@@ -16,7 +16,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
 	"github.com/utexo/utexo-operator/internal/payment"
@@ -297,4 +296,3 @@ func unavailable(what string, err error) *payment.Obstacle {
 
 // serviceRetry is how long a service is left alone that did not answer.
 const serviceRetry = 10 * time.Second
-

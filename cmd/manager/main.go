@@ -1,0 +1,214 @@
+// Command manager runs the controllers of utexo-operator. See --help for its flags.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/payment"
+)
+
+// version is set when the program is linked.
+var version = "unknown"
+
+// shutdownTimeout is how long running work may take to finish: more than the 150 s of the call that moves money.
+const shutdownTimeout = 180 * time.Second
+
+type flags struct {
+	metricsAddress, probeAddress             string
+	metricsInsecure, leaderElect             bool
+	namespace, watchNamespaces               string
+	quarantine, walletSyncInterval           time.Duration
+	concurrency                              int
+	showVersion                              bool
+	leaseDuration, renewDeadline, retryEvery time.Duration
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "manager:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	var f flags
+	f.bind(flag.CommandLine)
+	logging := zap.Options{}
+	logging.BindFlags(flag.CommandLine)
+	flag.Parse()
+	if f.showVersion {
+		fmt.Println(version)
+		return nil
+	}
+	if err := f.check(); err != nil {
+		return err
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	return start(ctrl.SetupSignalHandler(), f)
+}
+
+func (f *flags) bind(set *flag.FlagSet) {
+	set.StringVar(&f.metricsAddress, "metrics-bind-address", ":8443", "Address of the metrics endpoint; 0 serves none.")
+	set.BoolVar(&f.metricsInsecure, "metrics-insecure", false,
+		"Serve metrics over plain HTTP to everybody, for a test on your own machine. Otherwise over HTTPS, to whom the API server authenticates and allows to get /metrics.")
+	set.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 serves none.")
+	set.BoolVar(&f.leaderElect, "leader-elect", true, "Work only while holding the leader's Lease. Needed for more than one replica.")
+	set.DurationVar(&f.leaseDuration, "leader-lease-duration", 30*time.Second, "How long other replicas wait before they take the lead.")
+	set.DurationVar(&f.renewDeadline, "leader-renew-deadline", 20*time.Second, "How long the leader tries to renew before it steps down.")
+	set.DurationVar(&f.retryEvery, "leader-retry-period", 5*time.Second, "How often replicas try to take or renew the lead.")
+	set.StringVar(&f.namespace, "namespace", ownNamespace(), "The operator's own namespace, for PaymentRecords and Leases. It must exist.")
+	set.StringVar(&f.watchNamespaces, "watch-namespaces", "", "Namespaces to work in, separated by commas; empty for all.")
+	set.DurationVar(&f.quarantine, "quarantine", payment.DefaultPolicy().Quarantine,
+		"How long a wallet begins nothing new after a call whose answer was lost. Must exceed the client's deadline (150s) and the service's longest work (120s) together; less is for tests against a sandbox.")
+	set.DurationVar(&f.walletSyncInterval, "wallet-sync-interval", 30*time.Second, "How often a wallet's balance is read.")
+	set.IntVar(&f.concurrency, "concurrency", 16, "How many resources of a kind are worked on at once. A wallet pays one at a time regardless.")
+	set.BoolVar(&f.showVersion, "version", false, "Print the version and leave.")
+}
+
+func (f *flags) check() error {
+	switch {
+	case f.namespace == "":
+		return errors.New("--namespace must name the operator's namespace")
+	case f.quarantine <= 0 || f.walletSyncInterval < time.Second:
+		return errors.New("--quarantine must be positive and --wallet-sync-interval at least 1s")
+	case f.concurrency < 1:
+		return errors.New("--concurrency must be at least 1")
+	}
+	return nil
+}
+
+// ownNamespace is the namespace of the pod, or the one that the manifests use.
+func ownNamespace() string {
+	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
+		return namespace
+	}
+	if text, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace"); err == nil {
+		return strings.TrimSpace(string(text))
+	}
+	return "utexo-system"
+}
+
+func start(ctx context.Context, f flags) error {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the API server: %w", err)
+	}
+	config.QPS, config.Burst = 200, 400
+	config.UserAgent = "utexo-operator/" + version
+
+	mgr, err := ctrl.NewManager(config, f.options())
+	if err != nil {
+		return fmt.Errorf("setting up: %w", err)
+	}
+	policy := payment.DefaultPolicy()
+	policy.Quarantine = f.quarantine
+	options := controller.Options{
+		Namespace: f.namespace, Identity: identity(), UserAgent: config.UserAgent, Clock: clock.RealClock{}, Policy: policy,
+		SyncInterval: f.walletSyncInterval, Concurrency: f.concurrency,
+	}
+	controllers := controller.New(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("utexo-operator"), options)
+	if err := controllers.SetupWithManager(ctx, mgr, options); err != nil {
+		return err
+	}
+	if err := metrics.Registry.Register(controller.NewPaymentCollector(mgr.GetClient())); err != nil {
+		return fmt.Errorf("setting up metrics: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	if err := mgr.AddReadyzCheck("caches", cachesSynced(mgr)); err != nil {
+		return err
+	}
+	ctrl.Log.Info("starting", "version", version, "namespace", f.namespace, "identity", options.Identity)
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running: %w", err)
+	}
+	return nil
+}
+
+func (f *flags) options() ctrl.Options {
+	options := ctrl.Options{
+		Scheme:                        scheme(),
+		HealthProbeBindAddress:        f.probeAddress,
+		LeaderElection:                f.leaderElect,
+		LeaderElectionID:              "utexo-operator",
+		LeaderElectionNamespace:       f.namespace,
+		LeaderElectionReleaseOnCancel: true, // the process ends when the manager does
+		LeaseDuration:                 &f.leaseDuration,
+		RenewDeadline:                 &f.renewDeadline,
+		RetryPeriod:                   &f.retryEvery,
+		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
+		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
+		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Client: client.Options{Cache: &client.CacheOptions{
+			// What money depends on is never read from a cache, and Secrets are never listed.
+			DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &v1alpha1.PaymentRecord{}},
+		}},
+	}
+	if !f.metricsInsecure {
+		options.Metrics.SecureServing = true
+		options.Metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
+		options.Metrics.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
+	}
+	if f.watchNamespaces != "" {
+		options.Cache.DefaultNamespaces = map[string]cache.Config{}
+		for namespace := range strings.SplitSeq(f.watchNamespaces, ",") {
+			options.Cache.DefaultNamespaces[strings.TrimSpace(namespace)] = cache.Config{}
+		}
+	}
+	return options
+}
+
+func scheme() *runtime.Scheme {
+	made := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(made))
+	utilruntime.Must(v1alpha1.AddToScheme(made))
+	return made
+}
+
+// identity tells this process from every other, and from itself before a restart.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "manager"
+	}
+	return host + "_" + string(uuid.NewUUID())
+}
+
+// cachesSynced is ready once what is watched was read.
+func cachesSynced(mgr ctrl.Manager) healthz.Checker {
+	return func(request *http.Request) error {
+		ctx, cancel := context.WithTimeout(request.Context(), time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	}
+}
