@@ -55,6 +55,7 @@ type OnchainSendSpec struct {
 	// idempotencyKey tells orders of one namespace and name apart: a resource that is deleted and created again with the same key
 	// is the same order and moves no money again. Immutable.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	IdempotencyKey string `json:"idempotencyKey,omitempty"`
 
