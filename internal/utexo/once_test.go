@@ -269,6 +269,30 @@ func TestNothingIsSentWhereThatCanBeProven(t *testing.T) {
 	}
 }
 
+// TestNotSentHoldsAtEveryMoment gives calls up at moments spread over their whole life, and looks afterwards at what really left.
+func TestNotSentHoldsAtEveryMoment(t *testing.T) {
+	effects := map[Effect]int{}
+	for i := range 300 {
+		server := newRawServer(t, answers(400, bodyNoPSBT))
+		client := newTestClient(t, server.url(), func(c *Config) { c.Dial = server.dial })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*2*time.Microsecond)
+		_, err := client.OnchainSendEnd(ctx, testPSBT, inAMinute())
+		cancel()
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			t.Fatalf("OnchainSendEnd error = %v", err)
+		}
+		effects[e.Effect]++
+		_, requests, received := server.state()
+		if e.Effect == EffectNotSent && (received != 0 || len(requests) != 0) || e.Effect == EffectRefused && len(requests) != 1 {
+			t.Errorf("given up after %d µs: %v, effect %v, but %d bytes and %d requests arrived", 2*i, err, e.Effect, received, len(requests))
+		}
+	}
+	if effects[EffectNotSent] == 0 || effects[EffectNotSent] == 300 {
+		t.Errorf("the moments are not spread: %v", effects)
+	}
+}
+
 // TestNotAfterWithinARequest lets the instant pass when a part of a large request has left.
 func TestNotAfterWithinARequest(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
@@ -514,5 +538,31 @@ func TestTLS(t *testing.T) {
 				t.Errorf("error = %v, want effect %v, %q", err, tc.wantEffect, tc.wantMessage)
 			}
 		})
+	}
+}
+
+// TestOnceAfterItsCall writes when the call is over, as net/http's writing goroutine may.
+func TestOnceAfterItsCall(t *testing.T) {
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	client, server := net.Pipe()
+	defer func() { _, _ = client.Close(), server.Close() }()
+	received := make(chan int, 1)
+	go func() {
+		n, _ := server.Read(make([]byte, 10))
+		received <- n
+	}()
+	o := &once{clock: testclock.NewFakePassiveClock(now), notAfter: now}
+	conn := o.watch(client, client)
+	if started, late := o.seal(); started || late {
+		t.Errorf("seal = %t, %t before anything was written", started, late)
+	}
+	if n, err := conn.Write([]byte("late")); n != 0 || !errors.Is(err, errSealed) {
+		t.Errorf("Write after the call = %d, %v, want %v", n, err, errSealed)
+	}
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-received; n != 0 {
+		t.Errorf("%d bytes arrived after the call", n)
 	}
 }
