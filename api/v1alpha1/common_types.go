@@ -23,7 +23,7 @@ type AssetAmount struct {
 	// +kubebuilder:validation:Pattern=`^rgb:`
 	ID string `json:"id"`
 
-	// amount in the asset's smallest unit.
+	// amount in the asset's smallest unit, from 1.
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	Amount int64 `json:"amount"`
@@ -31,7 +31,7 @@ type AssetAmount struct {
 
 // KeyReference names one key of a Secret or a ConfigMap in the namespace of the resource.
 type KeyReference struct {
-	// name of the object, in the namespace of this resource.
+	// name of the Secret or ConfigMap, in the namespace of this resource.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253

@@ -820,20 +820,31 @@ func TestColumns(t *testing.T) {
 }
 
 // TestFieldsAreDescribed holds what kubectl explain shows: every field has a description that starts with its name and is a sentence.
+// kubectl keeps the line breaks of a description and adds its own after 76 characters, so that longer lines come out ragged.
 func TestFieldsAreDescribed(t *testing.T) {
 	for _, crd := range readCRDs(t) {
+		kind := crd.Spec.Names.Kind
 		walk("", schemaOf(t, crd), func(path string, schema *apiextensionsv1.JSONSchemaProps) {
-			for name, field := range schema.Properties {
-				at := strings.TrimPrefix(path+"."+name, ".")
-				if at == "apiVersion" || at == "kind" || at == "metadata" || strings.HasSuffix(path, "conditions[]") {
-					continue
+			name := strings.TrimSuffix(path[strings.LastIndex(path, ".")+1:], "[]")
+			if path == "apiVersion" || path == "kind" || path == "metadata" || strings.Contains(path, "conditions[]") {
+				return // Kubernetes' own words
+			}
+			text := schema.Description
+			if lines := strings.Split(text, "\n"); len(lines) > 1 {
+				for _, line := range lines {
+					if len(line) > 76 {
+						t.Errorf("%s %s: %q is one of several lines and longer than 76 characters", kind, path, line)
+					}
 				}
-				if !strings.HasPrefix(field.Description, name+" ") && !strings.HasPrefix(field.Description, name+", ") && !strings.HasPrefix(field.Description, name+": ") {
-					t.Errorf("%s %s: the description %q does not start with the field's name", crd.Spec.Names.Kind, at, field.Description)
-				}
-				if !strings.HasSuffix(field.Description, ".") {
-					t.Errorf("%s %s: the description %q is no sentence", crd.Spec.Names.Kind, at, field.Description)
-				}
+			}
+			if path == "" || strings.HasSuffix(path, "[]") {
+				return // a type's description, which starts with the type's name; or none
+			}
+			if !strings.HasPrefix(text, name+" ") && !strings.HasPrefix(text, name+", ") && !strings.HasPrefix(text, name+": ") {
+				t.Errorf("%s %s: the description %q does not start with the field's name", kind, path, text)
+			}
+			if !strings.HasSuffix(text, ".") {
+				t.Errorf("%s %s: the description %q is no sentence", kind, path, text)
 			}
 		})
 	}

@@ -31,7 +31,7 @@ type LightningInvoiceSpec struct {
 	// +required
 	WalletRef WalletReference `json:"walletRef"`
 
-	// amountSats to ask for, in sat. Exactly one of amountSats and asset. Immutable.
+	// amountSats to ask for, in sat, from 1. Exactly one of amountSats and asset. Immutable.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=2100000000000000
@@ -41,7 +41,7 @@ type LightningInvoiceSpec struct {
 	// +optional
 	Asset *AssetAmount `json:"asset,omitempty"`
 
-	// expirySeconds after which the invoice can no longer be paid, default 3600. Immutable.
+	// expirySeconds after which the invoice can no longer be paid, from 60 to 31536000 (a year), default 3600. Immutable.
 	// +optional
 	// +default=3600
 	// +kubebuilder:validation:Minimum=60
@@ -60,8 +60,8 @@ type LightningInvoiceStatus struct {
 	// +optional
 	Phase InvoicePhase `json:"phase,omitempty"`
 
-	// issueAttempts is how many times the service was asked for this invoice. An answer that is lost costs one: nobody saw the
-	// invoice, so nobody can pay it.
+	// issueAttempts is how many times the service was asked for this invoice. An
+	// answer that is lost costs one: nobody saw the invoice, so nobody can pay it.
 	// +optional
 	IssueAttempts int32 `json:"issueAttempts,omitempty"`
 
@@ -133,7 +133,7 @@ type LightningInvoice struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec declares the invoice.
+	// spec declares the invoice. It is immutable: another amount is another invoice.
 	// +required
 	Spec LightningInvoiceSpec `json:"spec"`
 

@@ -23,7 +23,9 @@ type LightningPaymentSpec struct {
 	// +kubebuilder:validation:MaxLength=8192
 	Invoice string `json:"invoice,omitempty"`
 
-	// invoiceFrom says where to read the invoice. It is read once and then pinned: what is there later is never paid. Immutable.
+	// invoiceFrom says where to read the invoice: exactly one of
+	// lightningInvoiceRef, secretKeyRef and configMapKeyRef. It is read once and
+	// then pinned: what is there later is never paid. Immutable.
 	// +optional
 	InvoiceFrom *InvoiceSource `json:"invoiceFrom,omitempty"`
 
@@ -37,15 +39,16 @@ type LightningPaymentSpec struct {
 	// +optional
 	Asset *AssetAmount `json:"asset,omitempty"`
 
-	// maxFeeSats is the most that the payment may cost beyond its amount, in sat; default 3000. Immutable.
+	// maxFeeSats is the most that the payment may cost beyond its amount, in sat, from 0 to 100000000, default 3000. Immutable.
 	// +optional
 	// +default=3000
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100000000
 	MaxFeeSats *int64 `json:"maxFeeSats,omitempty"`
 
-	// validUntil is when the payment must have started, for example 2026-12-31T23:59:59Z; after it nothing is paid. Default: when the
-	// invoice expires. Immutable.
+	// validUntil is when the payment must have started, for example
+	// 2026-12-31T23:59:59Z; after it nothing is paid. Default: when the invoice
+	// expires. Immutable.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
@@ -155,7 +158,7 @@ type LightningPayment struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec declares the payment.
+	// spec declares the payment. All of it but suspend is immutable: a change is another payment.
 	// +required
 	Spec LightningPaymentSpec `json:"spec"`
 

@@ -18,11 +18,11 @@ type OnchainSendSpec struct {
 	// +required
 	WalletRef WalletReference `json:"walletRef"`
 
-	// to is the destination: a bitcoin address or an RGB invoice. Immutable.
+	// to is the destination: exactly one of address, with amountSats, and rgbInvoice, with asset. Immutable.
 	// +required
 	To OnchainDestination `json:"to"`
 
-	// amountSats to send to the address, in sat. Immutable.
+	// amountSats to send to the address, in sat, from 330. Immutable.
 	// +optional
 	// +kubebuilder:validation:Minimum=330
 	// +kubebuilder:validation:Maximum=2100000000000000
@@ -32,28 +32,30 @@ type OnchainSendSpec struct {
 	// +optional
 	Asset *AssetAmount `json:"asset,omitempty"`
 
-	// feeRate of the transaction, in sat/vB. Immutable.
+	// feeRate of the transaction, in sat/vB, from 1 to 1000. Immutable.
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	FeeRate int64 `json:"feeRate"`
 
-	// maxFeeSats is the most that may leave the wallet beyond amountSats, in sat; default 10000. Immutable.
+	// maxFeeSats is the most that may leave the wallet beyond amountSats, in sat, from 0 to 100000000, default 10000. Immutable.
 	// +optional
 	// +default=10000
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100000000
 	MaxFeeSats *int64 `json:"maxFeeSats,omitempty"`
 
-	// validUntil is when the send must have started, for example 2026-12-31T23:59:59Z; after it nothing is sent. Required, so that a
-	// manifest that is applied again in a new cluster years later moves nothing. Immutable.
+	// validUntil is when the send must have started, for example
+	// 2026-12-31T23:59:59Z; after it nothing is sent. Required, so that a manifest
+	// that is applied again in a new cluster years later moves nothing. Immutable.
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
 	ValidUntil metav1.Time `json:"validUntil"`
 
-	// idempotencyKey tells orders of one namespace and name apart: a resource that is deleted and created again with the same key
-	// is the same order and moves no money again. Immutable.
+	// idempotencyKey tells orders of one namespace and name apart: a resource that
+	// is deleted and created again with the same key is the same order and moves
+	// no money again. Immutable.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -165,7 +167,8 @@ type OnchainSendStatus struct {
 	// +kubebuilder:validation:MaxLength=512
 	ErrorMessage string `json:"errorMessage,omitempty"`
 
-	// retryable is the service's own label of a failure. It is no proof that no money moved, and nothing is retried because of it.
+	// retryable is the service's own label of a failure. It is no proof that no
+	// money moved, and nothing is retried because of it.
 	// +optional
 	Retryable *bool `json:"retryable,omitempty"`
 
@@ -215,7 +218,7 @@ type OnchainSend struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec declares the send.
+	// spec declares the send. All of it but suspend is immutable: a change is another send.
 	// +required
 	Spec OnchainSendSpec `json:"spec"`
 

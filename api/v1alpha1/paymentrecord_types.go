@@ -94,7 +94,7 @@ type RecordWallet struct {
 
 // PaymentRecordSpec is what was ordered. It never changes.
 type PaymentRecordSpec struct {
-	// kind of the record.
+	// kind of the record: LightningPayment, OnchainSend, LightningInvoice, InvoicePin, OrderClaim, SendClaim or WalletEpoch.
 	// +required
 	Kind RecordKind `json:"kind"`
 	// wallet that the record is about.
@@ -144,7 +144,7 @@ type PaymentRecordSpec struct {
 // PaymentJournal is what was done and what is known. Every change is a compare-and-swap on the record's resourceVersion.
 // It is not named status, and no subresource, so that backup tools keep it.
 type PaymentJournal struct {
-	// phase of the payment.
+	// phase: Claimed, Began, Submitting, Submitted, Succeeded, Failed, Cancelled or Unknown; Held where there is no payment.
 	// +required
 	Phase RecordPhase `json:"phase"`
 	// holder is the resource that the record belongs to. It changes only after Cancelled.
@@ -171,8 +171,9 @@ type PaymentJournal struct {
 	// retryAfter is the instant before which no further attempt begins.
 	// +optional
 	RetryAfter *metav1.MicroTime `json:"retryAfter,omitempty"`
-	// absentBefore is true where the service did not know the payment hash before the first attempt, so that what it knows later
-	// is this payment and no receipt.
+	// absentBefore is true where the service did not know the payment hash before
+	// the first attempt, so that what it knows later is this payment and no
+	// receipt.
 	// +optional
 	AbsentBefore bool `json:"absentBefore,omitempty"`
 	// txid of the current attempt's transaction.
@@ -256,8 +257,10 @@ type PaymentJournal struct {
 	CompletedAt *metav1.MicroTime `json:"completedAt,omitempty"`
 }
 
-// PaymentRecord is the operator's memory of one payment, in the operator's namespace. Its name is the payment's identity, so that
-// creating it is the test and set that lets a manifest pay once. Users read it; only the operator writes it.
+// PaymentRecord is the operator's memory of one payment, in the operator's
+// namespace. Its name is the payment's identity, so that creating it is the
+// test and set that lets a manifest pay once. Users read it; only the operator
+// writes it.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=payrec,categories=utexo

@@ -40,7 +40,7 @@ type WalletSpec struct {
 	// +required
 	Endpoint Endpoint `json:"endpoint"`
 
-	// keys of the wallet: a Secret, or public keys only. Immutable.
+	// keys of the wallet: exactly one of secretRef and watchOnly. Immutable.
 	// +required
 	Keys WalletKeys `json:"keys"`
 
@@ -48,8 +48,9 @@ type WalletSpec struct {
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// acknowledgedEpoch releases on-chain sends that wait with reason JournalLost: set it to status.journalEpoch once it is clear
-	// that no declared send was already made.
+	// acknowledgedEpoch releases on-chain sends that wait with reason JournalLost:
+	// set it to status.journalEpoch once it is clear that no declared send was
+	// already made.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	AcknowledgedEpoch string `json:"acknowledgedEpoch,omitempty"`
@@ -65,16 +66,17 @@ type Endpoint struct {
 	// +kubebuilder:validation:Pattern=`^https?://[^@?#\s]+$`
 	URL string `json:"url"`
 
-	// timeout of a read from the service, between 1s and 10m, for example 1m30s; default 35s. The call that moves money has its own,
-	// 150s.
+	// timeout of a read from the service, between 1s and 10m, for example 1m30s;
+	// default 35s. The call that moves money has its own, 150s.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="timeout must be a duration between 1s and 10m, for example 35s"
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
-	// profile of the service: Conservative (default) relies on nothing but the documents; Reference is for the public reference
-	// server and recovers a lost answer to an on-chain send by itself.
+	// profile of the service: Conservative (default) relies on nothing but the
+	// documents; Reference is for the public reference server and recovers a lost
+	// answer to an on-chain send by itself.
 	// +optional
 	// +default="Conservative"
 	Profile ServerProfile `json:"profile,omitempty"`
@@ -83,20 +85,23 @@ type Endpoint struct {
 	// +optional
 	Insecure bool `json:"insecure,omitempty"`
 
-	// caBundleRef names a ConfigMap key with PEM certificates of the authorities that sign the service's certificate, instead of
-	// the system's.
+	// caBundleRef names a ConfigMap key with PEM certificates of the authorities
+	// that sign the service's certificate, instead of the system's.
 	// +optional
 	CABundleRef *KeyReference `json:"caBundleRef,omitempty"`
 
-	// tokenSecretRef names a Secret key with a bearer token for the service.
+	// tokenSecretRef names a Secret key with a bearer token for the service. The
+	// operator must have been granted to get that Secret.
 	// +optional
 	TokenSecretRef *KeyReference `json:"tokenSecretRef,omitempty"`
 
-	// clientCertSecretRef names a Secret of type kubernetes.io/tls with a client certificate for the service.
+	// clientCertSecretRef names a Secret of type kubernetes.io/tls with a client
+	// certificate for the service. The operator must have been granted to get that
+	// Secret.
 	// +optional
 	ClientCertSecretRef *LocalReference `json:"clientCertSecretRef,omitempty"`
 
-	// headers to add to every request. Wallet and authorization headers cannot be set here.
+	// headers to add to every request, at most 16. Wallet and authorization headers cannot be set here.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
 	Headers map[string]string `json:"headers,omitempty"`
@@ -105,8 +110,10 @@ type Endpoint struct {
 // WalletKeys are the keys of a wallet: exactly one member.
 // +kubebuilder:validation:XValidation:rule="[has(self.secretRef), has(self.watchOnly)].exists_one(x, x)",message="set exactly one of secretRef and watchOnly"
 type WalletKeys struct {
-	// secretRef names a Secret with the key mnemonic (BIP 39, English) and optionally passphrase, or with the keys xprvVanilla,
-	// xprvColored and masterFingerprint, so that the rest of the seed stays out of the cluster.
+	// secretRef names a Secret with the key mnemonic (BIP 39, English) and
+	// optionally passphrase, or with the keys xprvVanilla, xprvColored and
+	// masterFingerprint, so that the rest of the seed stays out of the cluster.
+	// The operator must have been granted to get that Secret.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
 
@@ -178,19 +185,19 @@ type AssetBalance struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Ticker string `json:"ticker,omitempty"`
-	// precision is how many decimal places the smallest unit is below the asset's unit.
+	// precision is how many decimal places the smallest unit is below the asset's unit: with 6, an amount of 1500000 is 1.5.
 	// +optional
 	Precision int32 `json:"precision"`
-	// settled is what is confirmed.
+	// settled is what is confirmed, in the smallest unit.
 	// +optional
 	Settled int64 `json:"settled"`
-	// future is what there will be once everything known is confirmed.
+	// future is what there will be once everything known is confirmed, in the smallest unit.
 	// +optional
 	Future int64 `json:"future"`
-	// spendable is what can be spent now.
+	// spendable is what can be spent now, in the smallest unit.
 	// +optional
 	Spendable int64 `json:"spendable"`
-	// offchainOutbound is what can be sent over Lightning.
+	// offchainOutbound is what can be sent over Lightning, in the smallest unit.
 	// +optional
 	OffchainOutbound *int64 `json:"offchainOutbound,omitempty"`
 }
@@ -217,19 +224,20 @@ type WalletStatus struct {
 	// +kubebuilder:validation:MaxLength=120
 	XpubColored string `json:"xpubColored,omitempty"`
 
-	// balance of the wallet in bitcoin.
+	// balance of the wallet in bitcoin, as the service reports it. Some services report that of their node.
 	// +optional
 	Balance *WalletBalance `json:"balance,omitempty"`
 
-	// assets that the wallet holds.
+	// assets that the wallet holds, at most 1000.
 	// +optional
 	// +listType=map
 	// +listMapKey=assetID
 	// +kubebuilder:validation:MaxItems=1000
 	Assets []AssetBalance `json:"assets,omitempty"`
 
-	// journalEpoch names the set of payment records that this wallet's sends are guarded by. A new one while the service shows
-	// earlier payments means that records were lost.
+	// journalEpoch names the set of payment records that this wallet's sends are
+	// guarded by. A new one while the service shows earlier payments means that
+	// records were lost.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	JournalEpoch string `json:"journalEpoch,omitempty"`
