@@ -113,7 +113,8 @@ func TestNoSecretInErrors(t *testing.T) {
 					var said strings.Builder
 					for _, values := range r.Header {
 						for _, value := range values {
-							said.WriteString(value[:3] + split + value[3:] + " ")
+							half := len(value) / 2
+							said.WriteString(value[:half] + split + value[half:] + " ")
 						}
 					}
 					quoted, err := json.Marshal("echo: " + string(body) + said.String())
@@ -133,6 +134,11 @@ func TestNoSecretInErrors(t *testing.T) {
 				_, balance := client.Balance(t.Context())
 				_, list := client.ListPayments(t.Context())
 				settled, settling := client.Settle(t.Context())
+				for _, err := range []error{paid, sent, balance, list} {
+					if e, ok := errors.AsType[*Error](err); !ok || e.StatusCode != status {
+						t.Fatalf("%d %s: error = %v, want one of that answer", status, shape, err)
+					}
+				}
 				printed := fmt.Sprintf("%v %v %v %v %v %+v %v %+v %#v %v %+v %#v",
 					paid, sent, balance, list, settling, settled, client, client, client, client.config, client.config, client.config)
 				for _, secret := range []string{token, key, "CANARY", testWallet.XpubVanilla, testWallet.XpubColored, testWallet.MasterFingerprint} {

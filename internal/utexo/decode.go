@@ -90,10 +90,11 @@ func word(text string) string {
 	return strings.ToUpper(text)
 }
 
-// keep is a word or an identifier of the service as it is kept in a result: one printable line.
-func keep(text string) string {
-	return clean(text, func(s string) string { return s }, maxMessage)
-}
+var withoutKeys = redactor()
+
+// keep is a word or an identifier of the service as it is kept in a result: one printable line without key material. Free text is
+// for Client.clean, which knows this client's secrets.
+func keep(text string) string { return clean(text, withoutKeys, maxMessage) }
 
 // visible is text without spaces and control characters: an address, a BOLT11, an RGB invoice. Whether it is a good one is not for
 // this package to say.

@@ -356,7 +356,7 @@ func (c *Client) decodeOnchainSend(body []byte) (OnchainSend, error) {
 		Asset:               asset,
 		SweepTxid:           txid(read.SweepTxid),
 		FeeSats:             optionalInt(read.FeeSats),
-		ErrorCode:           keep(orZero(optional(read.ErrorCode))),
+		ErrorCode:           c.clean(orZero(optional(read.ErrorCode))),
 		ErrorMessage:        c.clean(orZero(optional(read.ErrorMessage))),
 		Retryable:           orZero(read.Retryable),
 	}

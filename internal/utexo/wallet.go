@@ -228,12 +228,12 @@ func (c *Client) decodeSettle(body []byte) (SettleResult, error) {
 	}
 	out := SettleResult{
 		ChannelsOpened: orZero(optionalInt(read.Opened)),
-		Refusal:        keep(orZero(optional(read.Error))),
+		Refusal:        c.clean(orZero(optional(read.Error))),
 		RefusalMessage: c.clean(orZero(optional(read.Message))),
 	}
 	for _, result := range read.Results {
 		out.Channels = append(out.Channels, SettledChannel{
-			Type:           keep(result.Type),
+			Type:           c.clean(result.Type),
 			AssetID:        keep(orZero(optional(result.AssetID))),
 			CapacitySats:   optionalInt(result.Capacity),
 			AssetAmount:    optionalInt(result.AssetAmount),
