@@ -329,6 +329,26 @@ func TestSetShowsNothing(t *testing.T) {
 	}
 }
 
+func TestSignatureOfTheOfficialSigner(t *testing.T) {
+	// The first coin of the base case in psbtcheck's vectors: its signature hash (BIP 341) and what the official SDK signs.
+	digest, err := hex.DecodeString("f234777c31e39462acae67e2f593996465752337817b7ddfb6a1632c1cbf7b90")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "e67c2ca3dc0e995f49c78f7f3953b4f35a2ac560b122ba0541ccbfb3820d31c5b04b57c08a4af7065e778cf5f2c2d8035a3751014eb51d869a97a922d046ebda"
+	set, err := FromMnemonic(guide, "", bitcoin.Regtest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := set.SignTaproot(Path{Network: bitcoin.Regtest, Account: Vanilla, Keychain: 1, Index: 5}, [32]byte(digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hex.EncodeToString(got[:]) != want {
+		t.Errorf("signature %x, want %s", got, want)
+	}
+}
+
 func TestSignTaprootRefusesForeignPaths(t *testing.T) {
 	set, err := FromMnemonic(guide, "", bitcoin.Regtest)
 	if err != nil {
@@ -479,13 +499,15 @@ func TestRefusedKeys(t *testing.T) {
 		"the master key":                           {true, func(i *input) { i.vanilla = test.MasterXprv }, NotAnAccount, "vanilla account key"},
 		"the master public key":                    {false, func(i *input) { i.vanilla = test.MasterXpub }, NotAnAccount, "vanilla account key"},
 		"a keychain's key":                         {true, func(i *input) { i.colored = private(86+hardened, 1+hardened, hardened, 0) }, NotAnAccount, "colored account key"},
+		"child 0' of the master key":               {true, func(i *input) { i.vanilla = private(hardened) }, NotAnAccount, "vanilla account key"},
+		"child 0' of the account":                  {false, func(i *input) { i.vanilla = public(86+hardened, 1+hardened, hardened, hardened) }, NotAnAccount, "vanilla account key"},
 		"account 1":                                {true, func(i *input) { i.vanilla = private(86+hardened, 1+hardened, 1+hardened) }, NotAnAccount, "vanilla account key"},
 		"an account that is not hardened":          {false, func(i *input) { i.vanilla = public(86+hardened, 1+hardened, 0) }, NotAnAccount, "vanilla account key"},
 		"one key for both accounts":                {true, func(i *input) { i.colored = i.vanilla }, SameKey, "colored account key"},
 		"one public key for both accounts":         {false, func(i *input) { i.colored = i.vanilla + " " }, SameKey, "colored account key"},
 		"no key":                                   {true, func(i *input) { i.vanilla = "" }, BadExtendedKey, "vanilla account key"},
 		"a mistyped key":                           {true, func(i *input) { i.colored = mistyped(i.colored) }, BadExtendedKey, "colored account key"},
-		"a very long text":                         {false, func(i *input) { i.vanilla = strings.Repeat("1", 1<<20) }, BadExtendedKey, "vanilla account key"},
+		"a very long text":                         {false, func(i *input) { i.vanilla = strings.Repeat("z", 1<<20) }, BadExtendedKey, "vanilla account key"},
 		"a mnemonic for a key":                     {true, func(i *input) { i.vanilla = guide }, BadExtendedKey, "vanilla account key"},
 	} {
 		t.Run(name, func(t *testing.T) {

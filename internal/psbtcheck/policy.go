@@ -3,7 +3,6 @@ package psbtcheck
 import (
 	"bytes"
 
-	"github.com/btcsuite/btcd/address/v2"
 	"github.com/btcsuite/btcd/txscript/v2"
 
 	"github.com/utexo/utexo-operator/internal/amount"
@@ -163,28 +162,19 @@ func (i *Inspection) checkIntent(p Policy) error {
 
 // script returns the payee's output script; nil for the zero Intent.
 func (intent *Intent) script(network bitcoin.Network) ([]byte, error) {
-	bad := func(why string) error { return refuse(LayerIntent, UnreadableIntent, "the payment asked for %s", why) }
-	params, err := network.Params()
-	if err != nil {
-		return nil, bad("is on an unknown network")
-	}
 	switch {
 	case intent.Address != "" && intent.Script != nil:
-		return nil, bad("names the payee twice")
+		return nil, refuse(LayerIntent, UnreadableIntent, "what was asked for names the payee twice")
 	case intent.Address == "" && intent.Script == nil && intent.AmountSats != 0:
-		return nil, bad("names no payee")
+		return nil, refuse(LayerIntent, UnreadableIntent, "what was asked for names no payee")
 	case intent.Address == "":
 		return intent.Script, nil
 	}
-	payee, err := address.DecodeAddress(intent.Address, params)
-	if _, bare := payee.(*address.AddressPubKey); err != nil || bare || !payee.IsForNet(params) { // the library reads a hexadecimal key
-		return nil, bad("names no address of the wallet's network")
-	}
-	script, err := txscript.PayToAddrScript(payee)
+	payee, err := bitcoin.ParseAddress(intent.Address, network)
 	if err != nil {
-		return nil, bad("names an address that has no script")
+		return nil, refuse(LayerIntent, UnreadableIntent, "what was asked for cannot be paid: %v", err)
 	}
-	return script, nil
+	return payee.Script, nil
 }
 
 // who names the payee of o in a message.

@@ -83,7 +83,7 @@ func TestEveryChangedByteIsInspectedTruly(t *testing.T) {
 		public := owner(t, c.Mnemonic, c.Network)
 		inspected := 0
 		for i := range raw {
-			for _, change := range []byte{0x01, 0x80, 0xff} {
+			for _, change := range []byte{0x01, 0x80} {
 				changed := bytes.Clone(raw)
 				changed[i] ^= change
 				if checkInspection(t, changed, public) {
@@ -91,7 +91,7 @@ func TestEveryChangedByteIsInspectedTruly(t *testing.T) {
 				}
 			}
 		}
-		if all := 3 * len(raw); inspected == 0 || inspected == all {
+		if all := 2 * len(raw); inspected == 0 || inspected == all {
 			t.Errorf("%d of %d changed PSBTs are inspected", inspected, all)
 		}
 	}

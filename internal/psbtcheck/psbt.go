@@ -80,8 +80,8 @@ func decode(text string) ([]byte, error) {
 	if base64.StdEncoding.DecodedLen(len(text)) > MaxBytes+2 { // up to two bytes of padding
 		return nil, refuse(LayerParse, TooLarge, "it is larger than %d bytes", MaxBytes)
 	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || base64.StdEncoding.EncodeToString(raw) != text { // the decoder skips line breaks
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || base64.StdEncoding.EncodeToString(raw) != text { // the decoder skips line breaks and stray bits
 		return nil, refuse(LayerParse, NotBase64, "it is not standard base64 on one line")
 	}
 	return raw, nil

@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -80,6 +81,10 @@ func TestRefusals(t *testing.T) {
 			value[8]++
 			d.inputs[0].set([]byte{0x01}, value)
 		}, want: BadField},
+		"a coin with a byte after its script": {edit: func(d *draft) {
+			value := d.inputs[0].get(0x01).value
+			d.inputs[0].set([]byte{0x01}, append(slices.Clone(value), 0))
+		}, want: BadField},
 		"a coin of eight bytes":             {edit: func(d *draft) { d.inputs[0].set([]byte{0x01}, make([]byte, 8)) }, want: BadField},
 		"an internal key off the curve":     {edit: func(d *draft) { d.inputs[0].set([]byte{0x17}, slices.Repeat([]byte{0xff}, 32)) }, want: BadField},
 		"a sighash of three bytes":          {edit: func(d *draft) { d.inputs[0].set([]byte{0x03}, make([]byte, 3)) }, want: BadField},
@@ -111,9 +116,12 @@ func TestRefusals(t *testing.T) {
 		"a key-path signature":       {edit: func(d *draft) { d.inputs[0].set([]byte{0x13}, make([]byte, 64)) }, want: AlreadySigned},
 		"a final witness":            {edit: func(d *draft) { d.inputs[0].set([]byte{0x08}, append([]byte{1, 64}, make([]byte, 64)...)) }, want: AlreadySigned},
 		"a final witness of nothing": {edit: func(d *draft) { d.inputs[0].set([]byte{0x08}, nil) }, want: AlreadySigned},
-		"a final script signature":   {edit: func(d *draft) { d.inputs[0].set([]byte{0x07}, []byte{0}) }, want: AlreadySigned},
-		"an empty merkle root":       {edit: func(d *draft) { d.inputs[0].set([]byte{0x18}, nil) }, want: NotKeyPath},
-		"a leaf script":              {edit: func(d *draft) { d.inputs[0].set(append([]byte{0x15, 0xc0}, generator...), []byte{0x51, 0xc0}) }, want: NotKeyPath},
+		"a signature for a script": {edit: func(d *draft) {
+			d.inputs[0].set(slices.Concat([]byte{0x14}, generator, generator), make([]byte, 64))
+		}, want: AlreadySigned},
+		"a final script signature": {edit: func(d *draft) { d.inputs[0].set([]byte{0x07}, []byte{0}) }, want: AlreadySigned},
+		"an empty merkle root":     {edit: func(d *draft) { d.inputs[0].set([]byte{0x18}, nil) }, want: NotKeyPath},
+		"a leaf script":            {edit: func(d *draft) { d.inputs[0].set(append([]byte{0x15, 0xc0}, generator...), []byte{0x51, 0xc0}) }, want: NotKeyPath},
 		"a leaf hash": {edit: func(d *draft) {
 			f := d.inputs[0].get(0x16)
 			d.inputs[0].set(f.key, derivation(d.fingerprint(), vanilla(1, 5).Steps(), [32]byte{7}))
@@ -165,6 +173,10 @@ func TestRefusals(t *testing.T) {
 		"the path of the other account": {edit: func(d *draft) {
 			d.inputs[0].set(d.inputs[0].get(0x16).key, derivation(d.fingerprint(), colored(1, 5).Steps()))
 		}, want: KeyMismatch},
+		"another key at the right path": {edit: func(d *draft) {
+			value := d.inputs[0].get(0x16).value
+			d.inputs[0].set(append([]byte{0x16}, generator...), value)
+		}, want: KeyMismatch},
 		"an internal key of the neighbour": {edit: func(d *draft) {
 			child := d.child(vanilla(1, 6))
 			d.inputs[0].set([]byte{0x17}, child.InternalKey[:])
@@ -195,6 +207,7 @@ func TestRefusals(t *testing.T) {
 			d.addOutput(1<<62, p2wpkh)
 			d.addOutput(1<<62+1000, p2wpkh)
 		}, want: ImpossibleAmount},
+		"an output that makes the sum overflow": {edit: func(d *draft) { d.tx.TxOut[1].Value = math.MaxInt64 }, want: ImpossibleAmount},
 		"many outputs whose sum overflows": {edit: func(d *draft) {
 			d.own(0, vanilla(1, 5), int64(amount.MaxSat))
 			for range 8800 { // 8,800 × 2.1·10¹⁵ is just above 2⁶⁴
@@ -260,16 +273,22 @@ func TestRefusals(t *testing.T) {
 		"a colored coin where no asset is to move": {edit: func(d *draft) { d.own(0, colored(0, 5), 250_000) }, want: ColoredInput},
 		"a colored coin where an asset may move": {edit: func(d *draft) { d.own(0, colored(0, 5), 250_000) },
 			policy: func(p *Policy) { p.VanillaOnly = false }},
-		"transaction version 0":                 {edit: func(d *draft) { d.tx.Version = 0 }, want: NotStandard},
-		"transaction version 3":                 {edit: func(d *draft) { d.tx.Version = 3 }, want: NotStandard},
-		"transaction version 1":                 {edit: func(d *draft) { d.tx.Version = 1 }},
-		"a transaction too heavy for relay":     {edit: func(d *draft) { d.addOutput(0, append([]byte{0x6a}, make([]byte, 100_000)...)) }, policy: noLimits, want: NotStandard},
-		"a relative lock":                       {edit: func(d *draft) { d.tx.TxIn[0].Sequence = 1 }, want: Locked},
-		"a relative lock in units of time":      {edit: func(d *draft) { d.tx.TxIn[0].Sequence = 1<<22 | 1 }, want: Locked},
-		"a relative lock of nothing":            {edit: func(d *draft) { d.tx.TxIn[0].Sequence = 0 }},
-		"a relative lock in version 1":          {edit: func(d *draft) { d.tx.TxIn[0].Sequence = 1; d.tx.Version = 1 }},
-		"a lock until a year":                   {edit: func(d *draft) { d.tx.LockTime = 4_000_000_000 }, want: Locked},
-		"a lock that final sequences undo":      {edit: func(d *draft) { d.tx.LockTime = 4_000_000_000; d.tx.TxIn[0].Sequence = 0xffffffff }},
+		"transaction version 0":             {edit: func(d *draft) { d.tx.Version = 0 }, want: NotStandard},
+		"transaction version 3":             {edit: func(d *draft) { d.tx.Version = 3 }, want: NotStandard},
+		"transaction version 1":             {edit: func(d *draft) { d.tx.Version = 1 }},
+		"a transaction too heavy for relay": {edit: func(d *draft) { d.addOutput(0, append([]byte{0x6a}, make([]byte, 100_000)...)) }, policy: noLimits, want: NotStandard},
+		"a relative lock":                   {edit: func(d *draft) { d.tx.TxIn[0].Sequence = 1 }, want: Locked},
+		"a relative lock in units of time":  {edit: func(d *draft) { d.tx.TxIn[0].Sequence = 1<<22 | 1 }, want: Locked},
+		"a relative lock of nothing":        {edit: func(d *draft) { d.tx.TxIn[0].Sequence = 0 }},
+		"a relative lock in version 1":      {edit: func(d *draft) { d.tx.TxIn[0].Sequence = 1; d.tx.Version = 1 }},
+		"a lock until a year":               {edit: func(d *draft) { d.tx.LockTime = 4_000_000_000 }, want: Locked},
+		"a lock that final sequences undo":  {edit: func(d *draft) { d.tx.LockTime = 4_000_000_000; d.tx.TxIn[0].Sequence = 0xffffffff }},
+		"a lock where one of the sequences is not final": {edit: func(d *draft) {
+			d.addInput(vanilla(0, 0), 0)
+			d.tx.TxIn[1].Sequence, d.tx.LockTime = 0xffffffff, 4_000_000_000
+		}, policy: lenientFee, want: Locked},
+		"a lock until a year where any height will do": {
+			edit: func(d *draft) { d.tx.LockTime = 4_000_000_000 }, policy: func(p *Policy) { p.MaxLockHeight = math.MaxUint32 }, want: Locked},
 		"a lock until the limit's height":       {edit: func(d *draft) { d.tx.LockTime = 10_000_000 }},
 		"a lock until a height above it":        {edit: func(d *draft) { d.tx.LockTime = 10_000_001 }, want: Locked},
 		"a lock until the last height there is": {edit: func(d *draft) { d.tx.LockTime = 499_999_999 }, want: Locked},
@@ -277,7 +296,7 @@ func TestRefusals(t *testing.T) {
 		// intent
 		"a payee twice named":    {policy: func(p *Policy) { p.Intent.Script = p2wpkh }, want: UnreadableIntent},
 		"an amount for no payee": {policy: func(p *Policy) { p.Intent.Address = "" }, want: UnreadableIntent},
-		"a mainnet address":      {policy: func(p *Policy) { p.Intent.Address = "bc1qvp3xf2tzmqpcxcflzc4nv06e6fmfshfgc8xyz5" }, want: UnreadableIntent},
+		"a mainnet address":      {policy: func(p *Policy) { p.Intent.Address = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq" }, want: UnreadableIntent},
 		"a placeholder":          {policy: func(p *Policy) { p.Intent.Address = "bcrt1q..." }, want: UnreadableIntent},
 		"a public key as address": {policy: func(p *Policy) {
 			p.Intent.Address = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
