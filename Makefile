@@ -96,7 +96,7 @@ run: ## Run the manager against the current kubeconfig
 
 .PHONY: build
 build: ## Build the programs into bin/
-	go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/...
+	go build -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/...
 
 .PHONY: install
 install: ## Install the CRDs into the current cluster

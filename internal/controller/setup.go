@@ -85,6 +85,13 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 // walletField is the index of resources by the Wallet that they name.
 const walletField = "spec.walletRef.name"
 
+// In the operator's own namespace: records, the leader's and the wallets' Leases, the unsigned PSBTs of payments under way, and the
+// events of leader election, which are of the older kind. Secrets elsewhere are granted by the namespaces that have wallets.
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=paymentrecords,verbs=get;list;create;patch,namespace=utexo-system
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update;patch,namespace=utexo-system
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;delete,namespace=utexo-system
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch,namespace=utexo-system
+
 // SetupWithManager starts the reconcilers with a manager.
 func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	indexer := mgr.GetFieldIndexer()
