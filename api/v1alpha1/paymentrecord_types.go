@@ -147,7 +147,7 @@ type PaymentJournal struct {
 	// phase: Claimed, Began, Submitting, Submitted, Succeeded, Failed, Cancelled or Unknown; Held where there is no payment.
 	// +required
 	Phase RecordPhase `json:"phase"`
-	// holder is the resource that the record belongs to. It changes only after Cancelled.
+	// holder is the resource that the record belongs to. It changes only where the payment ended and nothing was submitted.
 	// +required
 	Holder RecordHolder `json:"holder"`
 	// attempt that is current, from 1; 0 before the first.
@@ -272,11 +272,11 @@ type PaymentJournal struct {
 // +kubebuilder:printcolumn:name="Holder",type=string,JSONPath=`.journal.holder.name`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.journal.reason`,priority=1
-// +kubebuilder:validation:XValidation:rule="self.spec == oldSelf.spec || oldSelf.journal.phase == 'Cancelled' || (self.spec.kind == 'OrderClaim' && oldSelf.spec.kind == 'OrderClaim')",message="spec is immutable"
+// +kubebuilder:validation:XValidation:rule="self.spec == oldSelf.spec || oldSelf.journal.phase == 'Cancelled' || (oldSelf.journal.phase == 'Failed' && !has(oldSelf.journal.submittedAt)) || (self.spec.kind == 'OrderClaim' && oldSelf.spec.kind == 'OrderClaim')",message="spec is immutable"
 // +kubebuilder:validation:XValidation:rule="oldSelf.journal.phase != 'Succeeded' || self.journal.phase == 'Succeeded'",message="a payment that succeeded stays so"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.journal.attempt) || (has(self.journal.attempt) && self.journal.attempt >= oldSelf.journal.attempt)",message="attempts are never taken back"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.journal.requestID) || (has(self.journal.requestID) && self.journal.requestID == oldSelf.journal.requestID)",message="the service's id of a payment never changes"
-// +kubebuilder:validation:XValidation:rule="oldSelf.journal.phase == 'Cancelled' || oldSelf.journal.phase == 'Held' || (self.journal.holder.__namespace__ == oldSelf.journal.holder.__namespace__ && self.journal.holder.name == oldSelf.journal.holder.name && self.journal.holder.kind == oldSelf.journal.holder.kind)",message="a record changes hands only after Cancelled"
+// +kubebuilder:validation:XValidation:rule="oldSelf.journal.phase == 'Cancelled' || oldSelf.journal.phase == 'Held' || (oldSelf.journal.phase == 'Failed' && !has(oldSelf.journal.submittedAt)) || (self.journal.holder.__namespace__ == oldSelf.journal.holder.__namespace__ && self.journal.holder.name == oldSelf.journal.holder.name && self.journal.holder.kind == oldSelf.journal.holder.kind)",message="a record changes hands only where nothing was submitted"
 type PaymentRecord struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object's metadata.

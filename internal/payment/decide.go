@@ -86,7 +86,7 @@ type Decision struct {
 // Decide returns what to do next for one payment.
 //
 //	record            situation                                     step
-//	none, cancelled   invalid, deleting, waiting, suspended         Rest
+//	none, released    invalid, deleting, waiting, suspended         Rest
 //	                  no fee estimate yet (Lightning)               Estimate
 //	                  estimate above the cap                        Rest (dead end)
 //	                  otherwise                                     Claim
@@ -97,13 +97,14 @@ type Decision struct {
 //	                  otherwise                                     Submit
 //	Submitting        Lightning                                     Observe, by payment hash
 //	                  on-chain, service answers repetitions         Repeat
-//	                  on-chain, otherwise                           Unknown
+//	                  on-chain, otherwise, or deleting              Unknown
 //	Submitted         any                                           Observe, by id
 //	Failed            submitted once, not looked at again           Observe, a last time
 //	Unknown           a person resolved it                          Succeeded or Failed
 //	                  otherwise                                     Rest
 //	Succeeded         any                                           Rest
 //
+// A record is released where its payment was given up, by whichever resource, before anything was submitted.
 // Deletion and suspension never interrupt what was submitted, and never submit again.
 func Decide(f Facts, policy Policy, now time.Time) Decision {
 	record := f.Record
@@ -116,7 +117,8 @@ func Decide(f Facts, policy Policy, now time.Time) Decision {
 	}
 	mine := SameHolder(record.Journal.Holder, f.Order.Holder)
 	switch {
-	case record.Journal.Phase == v1alpha1.RecordCancelled:
+	case NeverSubmitted(&record.Journal) && (record.Journal.Phase == v1alpha1.RecordCancelled || record.Journal.Holder.UID != f.Order.Holder.UID):
+		// Its attempt came to nothing before anything was sent: a new resource may try.
 		return decideUnclaimed(f)
 	case !mine:
 		return decideDuplicate(f)
@@ -183,7 +185,11 @@ func decideWithoutOrder(f Facts) Decision {
 	if obstacle == nil {
 		obstacle = f.Invalid
 	}
-	return f.rest(f.Record.Journal, obstacle, 0)
+	after := time.Duration(0)
+	if obstacle != nil {
+		after = obstacle.RetryAfter
+	}
+	return f.rest(f.Record.Journal, obstacle, after)
 }
 
 // decideDuplicate is for a payment whose record belongs to another resource.
@@ -258,8 +264,8 @@ func orProgressing(reason string) string {
 func decideSubmitted(f Facts, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
 	switch {
-	case f.Deleting && f.Abandon:
-		return Decision{Projection: Project(&journal, nil)}
+	case f.abandoned():
+		return f.rest(journal, nil, 0)
 	case f.Waiting != nil:
 		return f.rest(journal, f.Waiting, max(f.Waiting.RetryAfter, pollAfter(&journal, now)))
 	case f.Held != nil:
@@ -283,7 +289,9 @@ func decideSubmitted(f Facts, policy Policy, now time.Time) Decision {
 			decision.RequeueAfter = policy.FailureDistance
 		}
 	case v1alpha1.RecordFailed:
-		decision.RequeueAfter = policy.Quarantine
+		if looksAgain(f.Order, &next) {
+			decision.RequeueAfter = policy.Quarantine
+		}
 	}
 	return decision
 }
@@ -297,7 +305,7 @@ func overlay(f Facts, journal *v1alpha1.PaymentJournal, policy Policy, now time.
 		return &Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: "the outcome is asked for until the service answers; nothing is sent again: " + f.Sighting.Problem}
 	case f.Deleting:
 		return &Obstacle{Reason: reasonOf(journal.Phase), Message: "deletion waits for the outcome of the payment, which it does not cancel"}
-	case journal.SubmittedAt != nil && now.Sub(journal.SubmittedAt.Time) > policy.LongInFlight:
+	case startOf(journal) != nil && now.Sub(startOf(journal).Time) > policy.LongInFlight:
 		return &Obstacle{Reason: reasonOf(journal.Phase), Message: fmt.Sprintf(
 			"still %s at the service after more than %d minutes; nothing is sent again, ask its operator", printable(orUnknown(journal.ServerStatus), 60),
 			int(policy.LongInFlight.Minutes()))}
@@ -328,6 +336,9 @@ func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
 		why = "this service is not known to answer a repetition with the first one's send"
 	case journal.EndCalls >= policy.MaxEndCalls:
 		why = fmt.Sprintf("%d identical submissions brought none", journal.EndCalls)
+	case f.Deleting:
+		// Only a repetition could tell, and where the first call never arrived it would send what nobody wants any more.
+		why = "nothing is submitted for a resource that is being deleted"
 	}
 	if why != "" {
 		next := Unrepeatable(f.Order, journal, why, now)
@@ -358,12 +369,17 @@ func repeatAfter(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration 
 	return due.Sub(now)
 }
 
-// decideFailed looks at a failed Lightning payment a last time: a payment reported failed that completes is on record.
+// looksAgain reports whether a failed payment is looked at a last time: a Lightning payment that the service had, or may have had. One
+// that is reported failed and completes is on record.
+func looksAgain(order *Order, journal *v1alpha1.PaymentJournal) bool {
+	return order.Kind == v1alpha1.RecordLightningPayment && (journal.SubmittedAt != nil || journal.RequestID != "") &&
+		journal.CompletedAt != nil && journal.RecheckedAt == nil
+}
+
+// decideFailed looks at a failed payment a last time.
 func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
-	watched := f.Order.Kind == v1alpha1.RecordLightningPayment && journal.SubmittedAt != nil && journal.CompletedAt != nil &&
-		journal.RecheckedAt == nil && !f.Deleting
-	if !watched {
+	if f.Deleting || !looksAgain(f.Order, &journal) {
 		return f.rest(journal, nil, 0)
 	}
 	due := journal.CompletedAt.Add(policy.Quarantine)
@@ -380,8 +396,15 @@ func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision 
 		return f.rest(journal, nil, time.Minute)
 	}
 	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
-	next.RecheckedAt = at(now)
-	return Decision{Journal: &next, Projection: Project(&next, nil), Events: events}
+	decision := Decision{Journal: &next, Events: events, Hold: holds(next.Phase)}
+	switch next.Phase {
+	case v1alpha1.RecordFailed:
+		next.RecheckedAt = at(now)
+	case v1alpha1.RecordSubmitted: // under way again
+		decision.RequeueAfter = pollAfter(&next, now)
+	}
+	decision.Projection = Project(&next, nil)
+	return decision
 }
 
 // decideUnknown takes a person's word.
@@ -392,9 +415,7 @@ func decideUnknown(f Facts, now time.Time) Decision {
 			Reason: next.Reason, Message: "resolved by a person: " + f.Resolution,
 		}}}
 	}
-	decision := f.rest(journal, nil, 0)
-	decision.Hold = !(f.Deleting && f.Abandon)
-	return decision
+	return f.rest(journal, nil, 0)
 }
 
 // Resolve returns the journal of an unknown outcome with a person's word on it: "<record UID>:<attempt>:paid:<id>" or
@@ -425,10 +446,7 @@ func Resolve(record *v1alpha1.PaymentRecord, resolution string, now time.Time) (
 // pollAfter is how long after now to look again: as long as the payment has been under way, from 2 s to 60 s, and every 10 minutes
 // after a day. That is at most 75 looks in the first hour.
 func pollAfter(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration {
-	since := journal.SubmittedAt
-	if since == nil {
-		since = journal.StartedAt
-	}
+	since := startOf(journal)
 	if since == nil {
 		return 30 * time.Second
 	}
@@ -437,6 +455,14 @@ func pollAfter(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration {
 		return 10 * time.Minute
 	}
 	return min(max(age, 2*time.Second), time.Minute)
+}
+
+// startOf is since when a payment is under way; nil where nothing began.
+func startOf(journal *v1alpha1.PaymentJournal) *metav1.MicroTime {
+	if journal.SubmittedAt != nil {
+		return journal.SubmittedAt
+	}
+	return journal.StartedAt
 }
 
 // holds reports whether a resource whose record is in phase must not go yet.
@@ -450,8 +476,11 @@ func holds(phase v1alpha1.RecordPhase) bool {
 
 // rest is the decision to wait, with the record as it is.
 func (f Facts) rest(journal v1alpha1.PaymentJournal, obstacle *Obstacle, after time.Duration) Decision {
-	return Decision{Projection: Project(&journal, obstacle), RequeueAfter: after, Hold: holds(journal.Phase)}
+	return Decision{Projection: Project(&journal, obstacle), RequeueAfter: after, Hold: holds(journal.Phase) && !f.abandoned()}
 }
+
+// abandoned reports whether a person lets the resource go although the outcome is not known.
+func (f Facts) abandoned() bool { return f.Deleting && f.Abandon }
 
 // stop is the decision to wait, or to end, with nothing recorded.
 func (f Facts) stop(obstacle *Obstacle) Decision {

@@ -345,6 +345,11 @@ func (s *Spender) unsigned(ctx context.Context, result Result, cause error) (Res
 			Reason: v1alpha1.ReasonPSBTRejected, DeadEnd: true,
 			Message: "the service asked to sign something else than what was declared, and nothing was signed: " + refusal.Message,
 		}
+		if refusal.Code == psbtcheck.FeeTooHigh {
+			obstacle.Reason = v1alpha1.ReasonFeeTooHigh
+			obstacle.Message = "nothing was signed or sent: the transaction to sign costs more than spec.maxFeeSats allows (" + refusal.Message +
+				"); declare a higher cap in a new resource"
+		}
 	}
 	var err error
 	result.Record, err = s.Records.Swap(ctx, result.Record, payment.Refused(result.Record.Journal, obstacle, s.Policy, now))
