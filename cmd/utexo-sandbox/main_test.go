@@ -3,8 +3,14 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -76,5 +82,52 @@ func TestRunRefusesFlags(t *testing.T) {
 				t.Error("run accepted it")
 			}
 		})
+	}
+}
+
+func TestRunServesTLS(t *testing.T) {
+	// The certificate of httptest is good for 127.0.0.1; only its two files are wanted.
+	model := httptest.NewTLSServer(http.NotFoundHandler())
+	defer model.Close()
+	certificate := model.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]*pem.Block{
+		"tls.crt": {Type: "CERTIFICATE", Bytes: certificate.Certificate[0]},
+		"tls.key": {Type: "PRIVATE KEY", Bytes: key},
+	}
+	dir := t.TempDir()
+	for name, block := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	urls := serveSandbox(t, 1, "--listen=127.0.0.1:0", "--admin-listen=",
+		"--tls-cert="+filepath.Join(dir, "tls.crt"), "--tls-key="+filepath.Join(dir, "tls.key"))
+	response, err := model.Client().Get(urls["api"] + "/lightning/balance")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusUnprocessableEntity || !strings.HasPrefix(urls["api"], "https://") {
+		t.Errorf("%s answers %d, want 422 over HTTPS", urls["api"], response.StatusCode)
+	}
+}
+
+func TestRunServesOnePort(t *testing.T) {
+	// A port that was free a moment ago: one address for both faces has to be named.
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	urls := serveSandbox(t, 1, "--listen="+address, "--admin-listen="+address)
+	if status, _ := fetch(t, urls["api"]+"/admin/info"); status != http.StatusOK {
+		t.Errorf("admin on the API's address: %d, want 200", status)
 	}
 }

@@ -46,11 +46,17 @@ func (f *fixture) issue(n sandbox.NewInvoice) (text, hash string) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	return text, f.hash(text)
+}
+
+// hash returns the payment hash of a BOLT11.
+func (f *fixture) hash(text string) string {
+	f.Helper()
 	decoded, err := bolt11.Decode(text)
 	if err != nil {
 		f.Fatal(err)
 	}
-	return text, decoded.PaymentHashHex()
+	return decoded.PaymentHashHex()
 }
 
 // addr returns a fresh address of the counterparty.

@@ -252,6 +252,7 @@ func (c *call) began(key string) int {
 // begun encodes the PSBT that a begin answers, or says in the wallet library's words why there is none.
 func begun(packet *psbt.Packet, err error) (string, *answer) {
 	var refusal answer
+	short, isShort := errors.AsType[*chain.Shortage](err)
 	switch {
 	case err == nil:
 		text, err := chain.Encode(packet)
@@ -259,8 +260,9 @@ func begun(packet *psbt.Packet, err error) (string, *answer) {
 			return text, nil
 		}
 		refusal = libraryError("Internal", "Internal error: "+err.Error())
-	case errors.Is(err, chain.ErrInsufficient):
-		refusal = libraryError("InsufficientBitcoins", "Insufficient bitcoin funds: "+err.Error())
+	case isShort:
+		refusal = libraryError("InsufficientBitcoins",
+			fmt.Sprintf("Insufficient bitcoin funds: needed '%d', available '%d'", short.Needed, short.Available))
 	case errors.Is(err, chain.ErrDust):
 		refusal = libraryError("OutputBelowDustLimit", "Output below the dust limit")
 	default:

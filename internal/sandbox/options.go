@@ -119,6 +119,9 @@ func (o Options) Validate() error {
 			err = errors.Join(err, fmt.Errorf("a grant of %d sat: give %d sat at least", sats, minimumGrant))
 		}
 	}
+	if o.Timing.Speed < 0 {
+		err = errors.Join(err, fmt.Errorf("a speed of %d", o.Timing.Speed))
+	}
 	if filled.RoutingFeeSats < 0 {
 		err = errors.Join(err, errors.New("a negative routing fee"))
 	}
@@ -167,11 +170,16 @@ func (t Timing) withDefaults(profile Profile) Timing {
 	orDefault(&t.Close, 1500*time.Millisecond)
 	orDefault(&t.Poll, 40*time.Second)
 	orDefault(&t.BalanceLimit, 1200*time.Second)
+	t.Speed = max(t.Speed, 1)
 	for _, d := range []*time.Duration{&t.Payment, &t.AutoPay, &t.Block, &t.Settle, &t.Step, &t.Close, &t.Poll, &t.BalanceLimit, &t.Node} {
-		*d /= time.Duration(t.Speed)
-		if *d == 0 && t.Speed > 1 {
-			*d = 1 // rounded down to nothing, which would mean the default or an endless loop
+		if *d > 0 {
+			*d = max(*d/time.Duration(t.Speed), 1)
 		}
+	}
+	// What repeats must not do so without end when time jumps.
+	t.Poll = max(t.Poll, time.Millisecond)
+	if t.Settle > 0 {
+		t.Settle = max(t.Settle, time.Second)
 	}
 	t.Speed = 1 // withDefaults is applied twice: by Validate and by New
 	return t

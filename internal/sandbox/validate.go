@@ -68,9 +68,9 @@ func syntaxViolation(body []byte) *violation {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	err := decoder.Decode(&value)
 	offset, text := decoder.InputOffset(), "Extra data"
-	var syntax *json.SyntaxError
+	syntax, isSyntax := errors.AsType[*json.SyntaxError](err)
 	switch {
-	case errors.As(err, &syntax):
+	case isSyntax:
 		offset, text = syntax.Offset-1, "Expecting value"
 	case err != nil:
 		offset, text = int64(len(body)), "Expecting value"

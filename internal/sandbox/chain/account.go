@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/btcsuite/btcd/address/v2"
 	"github.com/btcsuite/btcd/btcec/v2/schnorr"
@@ -25,6 +26,7 @@ const purpose = 86
 // Account is the watch-only half of a BIP 86 account: it derives scripts from the account's extended public key.
 type Account struct {
 	params      *chaincfg.Params
+	xpub        string
 	key         *hdkeychain.ExtendedKey
 	fingerprint uint32
 	coinType    uint32
@@ -54,6 +56,7 @@ func NewAccount(xpub, fingerprint string, coinType uint32, params *chaincfg.Para
 	}
 	return &Account{
 		params: params,
+		xpub:   xpub,
 		key:    key,
 		// BIP 174 writes the fingerprint's bytes in order; btcd holds them as a little-endian number.
 		fingerprint: binary.LittleEndian.Uint32(raw),
@@ -92,6 +95,29 @@ func (a *Account) derive(at derivation) (*ownScript, error) {
 	if own := a.derived[at]; own != nil {
 		return own, nil
 	}
+	own, err := a.compute(at)
+	if err != nil {
+		return nil, err
+	}
+	a.derived[at] = own
+	a.byScript[string(own.script)] = own
+	return own, nil
+}
+
+// computed remembers every derivation of the process. Simulations make thousands of worlds out of a few keys, and deriving is most of
+// what a world costs.
+var computed sync.Map // of derivedFrom to *ownScript
+
+type derivedFrom struct {
+	xpub string
+	at   derivation
+}
+
+func (a *Account) compute(at derivation) (*ownScript, error) {
+	from := derivedFrom{a.xpub, at}
+	if known, ok := computed.Load(from); ok {
+		return known.(*ownScript), nil
+	}
 	chain, err := a.key.Derive(at.keychain)
 	if err != nil {
 		return nil, fmt.Errorf("deriving keychain %d: %w", at.keychain, err)
@@ -109,8 +135,7 @@ func (a *Account) derive(at derivation) (*ownScript, error) {
 		return nil, err
 	}
 	own := &ownScript{at: at, internalKey: schnorr.SerializePubKey(key), script: script}
-	a.derived[at] = own
-	a.byScript[string(script)] = own
+	computed.Store(from, own)
 	return own, nil
 }
 

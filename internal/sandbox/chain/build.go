@@ -15,6 +15,18 @@ import (
 // ErrInsufficient says that a wallet's coins do not cover a payment and its fee.
 var ErrInsufficient = errors.New("not enough bitcoin")
 
+// Shortage is the ErrInsufficient of one payment.
+type Shortage struct {
+	Needed, Available amount.Sat // fee included
+}
+
+func (s *Shortage) Error() string {
+	return fmt.Sprintf("%v: needed %d sat, available %d", ErrInsufficient, s.Needed, s.Available)
+}
+
+// Is makes a Shortage an ErrInsufficient.
+func (s *Shortage) Is(target error) bool { return target == ErrInsufficient }
+
 const (
 	sequence = 0xfffffffd // replaceable (BIP 125), as the service's wallet library sets it
 	// signatureWeight is what the witness of one Taproot key path spend adds to a transaction: item count, length, 64-byte signature.
@@ -95,7 +107,7 @@ func (w *Wallet) Pay(c *Chain, outputs []*wire.TxOut, rate amount.SatPerVByte) (
 func (w *Wallet) SendAsset(c *Chain, commitment [32]byte, rate amount.SatPerVByte) (*psbt.Packet, error) {
 	coins := c.Unspent(w.Colored.Owns)
 	if len(coins) == 0 {
-		return nil, fmt.Errorf("no colored coin: %w", ErrInsufficient)
+		return nil, &Shortage{Needed: 1}
 	}
 	opReturn, err := txscript.NullDataScript(commitment[:])
 	if err != nil {
@@ -143,7 +155,7 @@ func (w *Wallet) Sweep(c *Chain, outpoint wire.OutPoint, shares []Share, rate am
 		}
 	}
 	if d.missing() > 0 || len(d.tx.TxOut) == 0 {
-		return nil, fmt.Errorf("closing fee: %w", ErrInsufficient)
+		return nil, &Shortage{Needed: coin.Value + d.missing(), Available: coin.Value}
 	}
 	return d.packet()
 }
@@ -189,8 +201,14 @@ func (d *draft) missing() amount.Sat {
 	for _, out := range d.tx.TxOut {
 		sum += amount.Sat(out.Value)
 	}
+	return sum - d.value()
+}
+
+// value returns the sum of the inputs.
+func (d *draft) value() amount.Sat {
+	var sum amount.Sat
 	for _, coin := range d.coins {
-		sum -= coin.Value
+		sum += coin.Value
 	}
 	return sum
 }
@@ -205,7 +223,7 @@ func (d *draft) fundFrom(account *Account, keychain uint32) (*psbt.Packet, error
 		d.addInput(coin, account)
 	}
 	if short := d.missing(); short > 0 {
-		return nil, fmt.Errorf("%d sat short: %w", short, ErrInsufficient)
+		return nil, &Shortage{Needed: d.value() + short, Available: d.value()}
 	}
 	own, err := account.firstUnused(d.chain, keychain)
 	if err != nil {

@@ -13,18 +13,31 @@ import (
 
 // Client is a client of a sandbox's API as one wallet.
 type Client struct {
-	*Keys
-	t    testing.TB
-	http *http.Client
-	base string
+	*Keys    // nil of a watch-only client, which cannot sign
+	identity Identity
+	t        testing.TB
+	http     *http.Client
+	base     string
 }
 
 // NewClient returns a client of server for the wallet that name stands for, not registered yet. It calls in process.
 func NewClient(t testing.TB, server *sandbox.Server, name string) *Client {
 	t.Helper()
+	return NewClientFor(t, server, NewKeys(t, name, server.Options().Network))
+}
+
+// NewClientFor is NewClient for keys that are there already.
+func NewClientFor(t testing.TB, server *sandbox.Server, keys *Keys) *Client {
+	client := NewWatchOnlyClient(t, server, keys.Identity)
+	client.Keys = keys
+	return client
+}
+
+// NewWatchOnlyClient is NewClient for a wallet whose keys somebody else holds.
+func NewWatchOnlyClient(t testing.TB, server *sandbox.Server, identity Identity) *Client {
 	return &Client{
-		Keys: NewKeys(t, name, server.Options().Network),
-		t:    t,
+		identity: identity,
+		t:        t,
 		http: &http.Client{
 			Transport:     server.Transport(),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -44,9 +57,9 @@ func (c *Client) At(base string) *Client {
 // Header returns the three headers that name the wallet.
 func (c *Client) Header() http.Header {
 	header := http.Header{}
-	header.Set("xpub-van", c.XpubVanilla)
-	header.Set("xpub-col", c.XpubColored)
-	header.Set("master-fingerprint", c.Fingerprint)
+	header.Set("xpub-van", c.identity.XpubVanilla)
+	header.Set("xpub-col", c.identity.XpubColored)
+	header.Set("master-fingerprint", c.identity.Fingerprint)
 	return header
 }
 

@@ -14,12 +14,16 @@ import (
 	"github.com/utexo/utexo-operator/internal/sandbox/chain"
 )
 
+// Identity is what the API's headers carry of a wallet.
+type Identity struct {
+	XpubVanilla, XpubColored, Fingerprint string
+}
+
 // Keys is a wallet whose private keys the test holds.
 type Keys struct {
+	Identity
 	t      testing.TB
 	master *chain.Master
-	// XpubVanilla, XpubColored and Fingerprint are what the API's headers carry.
-	XpubVanilla, XpubColored, Fingerprint string
 }
 
 // NewKeys returns the wallet that name stands for: the same name, the same keys.
@@ -34,7 +38,7 @@ func NewKeys(t testing.TB, name string, network bitcoin.Network) *Keys {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &Keys{t: t, master: master, Fingerprint: master.Fingerprint}
+	k := &Keys{t: t, master: master, Identity: Identity{Fingerprint: master.Fingerprint}}
 	if k.XpubVanilla, err = master.AccountKey(network.CoinType()); err != nil {
 		t.Fatal(err)
 	}
