@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -72,6 +73,7 @@ func send() *testkit.OnchainSendBuilder      { return testkit.MakeOnchainSend("p
 func sendSats() *testkit.OnchainSendBuilder  { return send().Address(address).AmountSats(1000) }
 func sendAsset() *testkit.OnchainSendBuilder { return send().RGBInvoice(rgb).Asset(assetID, 1) }
 func record() *testkit.PaymentRecordBuilder  { return testkit.MakePaymentRecord("ln-1") }
+func submitted(r *v1alpha1.PaymentRecord)    { r.Journal.SubmittedAt = &metav1.MicroTime{Time: someDay} }
 func edit[T any](obj T, change func(T)) T    { change(obj); return obj }
 func insecurely(w *v1alpha1.Wallet)          { w.Spec.Endpoint.Insecure = true }
 func claimOf(name string) func(r *v1alpha1.PaymentRecord) {
@@ -93,7 +95,7 @@ const (
 	recordSuccess = "<nil>: a payment that succeeded stays so"
 	recordAttempt = "<nil>: attempts are never taken back"
 	recordID      = "<nil>: the service's id of a payment never changes"
-	recordHolder  = "<nil>: a record changes hands only after Cancelled"
+	recordHolder  = "<nil>: a record changes hands only where nothing was submitted"
 )
 
 var recordPhases = []v1alpha1.RecordPhase{
@@ -353,6 +355,16 @@ func recordChanges() map[string]ruleCase {
 			from: record().AmountSats(1000).Obj(), to: record().Obj(),
 		},
 
+		"the order changes after a failure that was submitted": {
+			rule: recordSpec, want: []string{recordSpec},
+			from: edit(record().Phase(v1alpha1.RecordFailed).Obj(), submitted), to: edit(record().Phase(v1alpha1.RecordFailed).AmountSats(1).Obj(), submitted),
+		},
+		"the record passes on after a failure that was submitted": {
+			rule: recordHolder, want: []string{recordHolder},
+			from: edit(record().Phase(v1alpha1.RecordFailed).Obj(), submitted),
+			to:   record().Holder("LightningPayment", "default", "other", "").Obj(),
+		},
+
 		"a late success": {
 			rule: recordSuccess,
 			from: record().Phase(v1alpha1.RecordFailed).Obj(), to: record().Phase(v1alpha1.RecordSucceeded).Obj(),
@@ -382,13 +394,13 @@ func recordChanges() map[string]ruleCase {
 			}
 			return ruleCase{rule: rule, from: from, to: to, want: []string{rule}}
 		}
-		cases["the order changes while the record is "+string(phase)] = change(recordSpec, record().Phase(phase).AmountSats(1).Obj(), v1alpha1.RecordCancelled)
+		cases["the order changes while the record is "+string(phase)] = change(recordSpec, record().Phase(phase).AmountSats(1).Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordFailed)
 		cases["the record passes to another name while "+string(phase)] = change(recordHolder,
-			record().Phase(phase).Holder("LightningPayment", "default", "other", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordHeld)
+			record().Phase(phase).Holder("LightningPayment", "default", "other", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordFailed, v1alpha1.RecordHeld)
 		cases["the record passes to another namespace while "+string(phase)] = change(recordHolder,
-			record().Phase(phase).Holder("LightningPayment", "other", "rent", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordHeld)
+			record().Phase(phase).Holder("LightningPayment", "other", "rent", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordFailed, v1alpha1.RecordHeld)
 		cases["the record passes to another kind while "+string(phase)] = change(recordHolder,
-			record().Phase(phase).Holder("OnchainSend", "default", "rent", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordHeld)
+			record().Phase(phase).Holder("OnchainSend", "default", "rent", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordFailed, v1alpha1.RecordHeld)
 		cases["the holder is created again while "+string(phase)] = ruleCase{
 			rule: recordHolder, from: from, to: record().Phase(phase).Holder("LightningPayment", "default", "rent", "another-uid").Obj(),
 		}
