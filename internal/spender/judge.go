@@ -67,11 +67,11 @@ func judge(err error) (payment.EndAnswer, payment.Obstacle) {
 }
 
 // signingPolicy is what a PSBT of order may do. The service's PSBT does not commit to the invoice or the address, so it is bounded by
-// what may leave the wallet.
+// what may leave the wallet in all, its own fee included: the amount and the cap on fees.
 func signingPolicy(order *payment.Order) psbtcheck.Policy {
 	policy := psbtcheck.DefaultPolicy()
-	policy.MaxFeeSats = order.MaxFeeSats
 	policy.MaxNetOutflowSats = order.AmountSats + order.MaxFeeSats
+	policy.MaxFeeSats = policy.MaxNetOutflowSats
 	policy.MaxFeeRate = max(policy.MaxFeeRate, 2*order.FeeRate)
 	policy.VanillaOnly = order.Kind == v1alpha1.RecordOnchainSend && order.Asset == nil
 	return policy

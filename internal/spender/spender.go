@@ -345,10 +345,8 @@ func (s *Spender) unsigned(ctx context.Context, result Result, cause error) (Res
 			Reason: v1alpha1.ReasonPSBTRejected, DeadEnd: true,
 			Message: "the service asked to sign something else than what was declared, and nothing was signed: " + refusal.Message,
 		}
-		if refusal.Code == psbtcheck.FeeTooHigh {
-			obstacle.Reason = v1alpha1.ReasonFeeTooHigh
-			obstacle.Message = "nothing was signed or sent: the transaction to sign costs more than spec.maxFeeSats allows (" + refusal.Message +
-				"); declare a higher cap in a new resource"
+		if refusal.Code == psbtcheck.OutflowTooHigh {
+			obstacle.Message += "; if that is what it costs, declare a higher maxFeeSats in a new resource"
 		}
 	}
 	var err error
