@@ -42,7 +42,16 @@ func serveSandbox(t *testing.T, lines int, args ...string) map[string]string {
 
 func fetch(t *testing.T, url string) (int, string) {
 	t.Helper()
-	response, err := http.Get(url)
+	return fetchWith(t, http.DefaultClient, url)
+}
+
+func fetchWith(t *testing.T, client *http.Client, url string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,19 +115,14 @@ func TestRunServesTLS(t *testing.T) {
 	}
 	urls := serveSandbox(t, 1, "--listen=127.0.0.1:0", "--admin-listen=",
 		"--tls-cert="+filepath.Join(dir, "tls.crt"), "--tls-key="+filepath.Join(dir, "tls.key"))
-	response, err := model.Client().Get(urls["api"] + "/lightning/balance")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusUnprocessableEntity || !strings.HasPrefix(urls["api"], "https://") {
-		t.Errorf("%s answers %d, want 422 over HTTPS", urls["api"], response.StatusCode)
+	if status, _ := fetchWith(t, model.Client(), urls["api"]+"/lightning/balance"); status != http.StatusUnprocessableEntity || !strings.HasPrefix(urls["api"], "https://") {
+		t.Errorf("%s answers %d, want 422 over HTTPS", urls["api"], status)
 	}
 }
 
 func TestRunServesOnePort(t *testing.T) {
 	// A port that was free a moment ago: one address for both faces has to be named.
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,8 @@ func (s *Server) issueForWallets(n NewInvoice) (string, error) {
 
 // writeInvoice signs an invoice; sats 0 leaves the amount open.
 func (s *Server) writeInvoice(key *btcec.PrivateKey, label string, sats amount.Sat, asset *Asset, expiry time.Duration,
-	description string) (string, [32]byte, error) {
+	description string,
+) (string, [32]byte, error) {
 	preimage := s.entropy.next("preimage, " + label)
 	inv := &bolt11.Invoice{
 		Prefix:             s.opts.Network.InvoicePrefix(),

@@ -2,7 +2,6 @@ package sandbox_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -42,7 +41,7 @@ func loadContract(t *testing.T) (*contract, *openapi3.T) {
 // check makes a call that the document allows and returns what the answer violates; wantStatus 0 is any.
 func (c *contract) check(f *fixture, method, path, body string, wantStatus int) string {
 	f.Helper()
-	request, err := http.NewRequest(method, "http://sandbox.invalid"+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(f.Context(), method, "http://sandbox.invalid"+path, strings.NewReader(body))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -59,7 +58,7 @@ func (c *contract) check(f *fixture, method, path, body string, wantStatus int) 
 		Request: request, PathParams: params, Route: route,
 		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
 	}
-	if err := openapi3filter.ValidateRequest(context.Background(), input); err != nil {
+	if err := openapi3filter.ValidateRequest(f.Context(), input); err != nil {
 		f.Fatalf("%s %s: the test's own request: %v", method, path, err)
 	}
 	response, answer, err := f.client.Do(method, path, body)
@@ -73,7 +72,7 @@ func (c *contract) check(f *fixture, method, path, body string, wantStatus int) 
 		RequestValidationInput: input, Status: response.StatusCode, Header: response.Header,
 		Body: io.NopCloser(bytes.NewReader(answer)), Options: &openapi3filter.Options{IncludeResponseStatus: true},
 	}
-	if err := openapi3filter.ValidateResponse(context.Background(), output); err != nil {
+	if err := openapi3filter.ValidateResponse(f.Context(), output); err != nil {
 		f.Errorf("%s %s: answer %s: %v", method, path, answer, err)
 	}
 	return string(answer)

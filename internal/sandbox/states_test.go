@@ -309,7 +309,8 @@ func TestDepositAddress(t *testing.T) {
 		Address string    `json:"btc_address"`
 		Invoice string    `json:"asset_invoice"`
 		Expires time.Time `json:"expires_at"`
-	}) {
+	},
+	) {
 		t.Helper()
 		client.MustGet("/lightning/onchain-receive", &d)
 		return d
@@ -494,4 +495,43 @@ func TestListPaymentsShowsBothDirections(t *testing.T) {
 	f.server.SetListPayments(false)
 	code, body := f.client.Get("/lightning/listpayments")
 	wantAnswer(t, code, body, 405, "Method Not Allowed")
+}
+
+func TestDocumentedEndCanBeRepeated(t *testing.T) {
+	f := start(t, sandbox.Options{})
+	address := f.addr()
+	signed := f.client.Sign(f.client.BeginSend(address, 30_000))
+	_, first := f.client.EndSend(signed)
+	for range 2 {
+		code, again := f.client.EndSend(signed)
+		wantAnswer(t, code, again, 200, field(t, first, "send_id").(string))
+		f.pass(time.Minute) // also when it is mined
+	}
+	f.wantMoved(orderKey(address, 30_000), 1)
+
+	// An equal order is another one, for its transaction is.
+	if _, second := f.client.EndSend(f.client.Sign(f.client.BeginSend(address, 30_000))); field(t, second, "send_id") == field(t, first, "send_id") {
+		t.Error("an equal order was answered with the first one's id")
+	}
+	f.wantMoved(orderKey(address, 30_000), 2)
+
+	f.server.Restart()
+	code, body := f.client.EndSend(signed)
+	wantAnswer(t, code, body, 400, noPSBT)
+	code, body = f.client.Get("/onchain-send/" + field(t, first, "send_id").(string))
+	wantAnswer(t, code, body, 404, "Send not found")
+}
+
+func TestDocumentedDeductTakesTheFeeOffTheAmount(t *testing.T) {
+	f := start(t, sandbox.Options{})
+	var unsigned string
+	f.client.MustPost("/lightning/onchain-send-begin", fmt.Sprintf(`{"address_or_rgbinvoice":%q,"amount_sats":30000,"fee_rate":5}`, f.addr()), &unsigned)
+	packet := f.client.Decode(unsigned)
+	fee, err := packet.GetTxFee()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sent := packet.UnsignedTx.TxOut[0].Value; sent+int64(fee) != 30_000 {
+		t.Errorf("%d sent and %d of fee, want 30000 together", sent, int64(fee))
+	}
 }

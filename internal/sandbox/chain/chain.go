@@ -81,14 +81,8 @@ func New(params *chaincfg.Params) *Chain {
 	}
 }
 
-// Params returns the chain's network parameters.
-func (c *Chain) Params() *chaincfg.Params { return c.params }
-
 // Height returns the height of the last block.
 func (c *Chain) Height() int32 { return c.height }
-
-// Blocks returns the blocks that were mined since New, oldest first.
-func (c *Chain) Blocks() []Block { return slices.Clone(c.blocks) }
 
 // Mempool returns the txids that wait for a block, oldest first.
 func (c *Chain) Mempool() []chainhash.Hash { return slices.Clone(c.mempool) }
@@ -198,12 +192,6 @@ func (c *Chain) History(owned func(script []byte) bool) []Movement {
 		history = append(history, m)
 	}
 	return history
-}
-
-// SpentBy returns the txid of the transaction that spends outpoint; ok is false while nothing does.
-func (c *Chain) SpentBy(outpoint wire.OutPoint) (txid chainhash.Hash, ok bool) {
-	txid, ok = c.spent[outpoint]
-	return txid, ok
 }
 
 // everPaid says whether any transaction of the chain pays script.

@@ -67,7 +67,7 @@ func (c *Client) Header() http.Header {
 // body that ends early included.
 func (c *Client) Do(method, path, body string) (*http.Response, []byte, error) {
 	c.t.Helper()
-	request, err := http.NewRequest(method, c.base+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, strings.NewReader(body))
 	if err != nil {
 		c.t.Fatal(err)
 	}
