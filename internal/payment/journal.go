@@ -205,6 +205,13 @@ func MoneyMayHaveMoved(journal *v1alpha1.PaymentJournal) bool {
 func Sighted(order *Order, journal v1alpha1.PaymentJournal, seen Sighting, profile v1alpha1.ServerProfile, policy Policy, now time.Time,
 ) (v1alpha1.PaymentJournal, []Event) {
 	next := *journal.DeepCopy()
+	key := order.PaymentHash
+	if order.Kind == v1alpha1.RecordOnchainSend {
+		key = journal.RequestID
+	}
+	if next.Phase == v1alpha1.RecordSucceeded || (seen.RequestID != "" && !strings.EqualFold(seen.RequestID, key)) {
+		return next, nil // final, or an answer about something else
+	}
 	switch seen.Presence {
 	case Outbound:
 		if order.Kind == v1alpha1.RecordOnchainSend {
@@ -213,8 +220,26 @@ func Sighted(order *Order, journal v1alpha1.PaymentJournal, seen Sighting, profi
 		return sightedLightning(order, next, seen, policy, now), nil
 	case Absent:
 		return sightedAbsent(order, next, seen, policy, now), nil
+	case Inbound:
+		// A node cannot pay itself, and shows no attempt to.
+		if order.Kind == v1alpha1.RecordLightningPayment && hasLanded(&next, policy, now) {
+			return GiveUp(next, v1alpha1.ReasonOwnInvoice,
+				"the invoice was issued by the node that would pay it, which cannot pay itself; no money moved", now), nil
+		}
 	}
 	return next, nil
+}
+
+// hasLanded reports whether the call that moves money, of which nothing is known, can no longer take effect.
+func hasLanded(journal *v1alpha1.PaymentJournal, policy Policy, now time.Time) bool {
+	return journal.Phase == v1alpha1.RecordSubmitting && journal.NotAfter != nil && !now.Before(journal.NotAfter.Add(policy.Quarantine))
+}
+
+// inFlight makes next the journal of a payment that the service has and whose outcome is open.
+func inFlight(next *v1alpha1.PaymentJournal) {
+	next.Phase = v1alpha1.RecordSubmitted
+	next.Reason, next.Message = "", ""
+	next.CompletedAt, next.RecheckedAt = nil, nil
 }
 
 func sightedLightning(order *Order, next v1alpha1.PaymentJournal, seen Sighting, policy Policy, now time.Time) v1alpha1.PaymentJournal {
@@ -225,19 +250,25 @@ func sightedLightning(order *Order, next v1alpha1.PaymentJournal, seen Sighting,
 		next.FeeSats = seen.FeeSats
 	}
 	next.FirstAbsentAt = nil
+	if next.StartedAt == nil {
+		next.StartedAt = at(now) // how long it is under way is not known; from here on it is
+	}
 	switch seen.State {
 	case StateSucceeded:
 		next.Phase = v1alpha1.RecordSucceeded
 		next.Reason, next.Message = v1alpha1.ReasonSucceeded, ""
 		next.CompletedAt = at(now)
 	case StateFailed:
+		if next.Phase == v1alpha1.RecordFailed {
+			return next
+		}
 		// A failure is believed when it was seen twice: a payment that was reported failed and then completed is on record.
 		if next.FirstFailedAt == nil {
 			next.FirstFailedAt = at(now)
-			next.Phase = v1alpha1.RecordSubmitted
+			inFlight(&next)
 			return next
 		}
-		if next.Phase == v1alpha1.RecordFailed || now.Sub(next.FirstFailedAt.Time) < policy.FailureDistance {
+		if now.Sub(next.FirstFailedAt.Time) < policy.FailureDistance {
 			return next
 		}
 		next.Phase = v1alpha1.RecordFailed
@@ -248,7 +279,7 @@ func sightedLightning(order *Order, next v1alpha1.PaymentJournal, seen Sighting,
 		}
 		next.CompletedAt = at(now)
 	default:
-		next.Phase = v1alpha1.RecordSubmitted
+		inFlight(&next)
 		next.FirstFailedAt = nil
 	}
 	return next
@@ -265,7 +296,13 @@ func sightedOnchain(order *Order, next v1alpha1.PaymentJournal, seen Sighting, p
 	}
 	next.FirstAbsentAt = nil
 	next.ServerStatus = limitTo(seen.Word, 128)
-	next.CloseTxids, next.SweepTxid = seen.CloseTxids, limitTo(seen.SweepTxid, 128)
+	// What was seen once stays known, though a later answer may leave it out.
+	if len(seen.CloseTxids) > 0 {
+		next.CloseTxids = limitAll(seen.CloseTxids, 256, 128)
+	}
+	if seen.SweepTxid != "" {
+		next.SweepTxid = limitTo(seen.SweepTxid, 128)
+	}
 	next.ErrorCode, next.ErrorMessage, next.Retryable = limitTo(seen.ErrorCode, 128), limit(seen.ErrorMessage), seen.Retryable
 	if seen.FeeSats != nil {
 		next.FeeSats = seen.FeeSats
@@ -283,14 +320,14 @@ func sightedOnchain(order *Order, next v1alpha1.PaymentJournal, seen Sighting, p
 				"the service took its fee off the amount: the recipient got %d sat of the %d sat declared", *sent, order.AmountSats)}}
 		}
 	case StateFailed:
-		if profile == v1alpha1.ProfileReference && seen.SweepTxid == "" && beforeBroadcast[seen.ErrorCode] {
+		if profile == v1alpha1.ProfileReference && next.SweepTxid == "" && beforeBroadcast[seen.ErrorCode] {
 			return GiveUp(next, v1alpha1.ReasonPaymentFailed, fmt.Sprintf(
 				"the service failed with %s before any broadcast and no money moved; the same order again would be answered with this failure: change the amount by 1 sat, or the fee rate, in a new OnchainSend",
 				printable(seen.ErrorCode, 40)), now), nil
 		}
 		return Undecidable(next, fmt.Sprintf(
-			"the service reports that send %s failed (%s), which it also does when the answer to its broadcast was lost: look for a payment of %d sat to %s on the chain, then resolve the record",
-			printable(next.RequestID, 80), printable(seen.ErrorCode, 40), order.AmountSats, printable(order.Destination, 100)), now), nil
+			"the service reports that send %s failed (%s), which it also does when the answer to its broadcast was lost: look for a payment of %s to %s on the chain, then resolve the record",
+			printable(next.RequestID, 80), printable(seen.ErrorCode, 40), order.amountText(), printable(order.Destination, 100)), now), nil
 	default:
 		next.Phase = v1alpha1.RecordSubmitted
 	}
@@ -303,11 +340,11 @@ func wrongOrder(order *Order, seen Sighting) string {
 	if seen.Destination != "" && !strings.EqualFold(seen.Destination, order.Destination) {
 		return fmt.Sprintf("the service executed another order: it shows %s as the destination of this send", printable(seen.Destination, 100))
 	}
+	if seen.Asset != nil && (order.Asset == nil || *seen.Asset != *order.Asset) {
+		return fmt.Sprintf("the service executed another order: it shows %d of %s as the amount of this send", seen.Asset.Amount,
+			printable(seen.Asset.ID, 80))
+	}
 	if order.Asset != nil {
-		if seen.Asset != nil && *seen.Asset != *order.Asset {
-			return fmt.Sprintf("the service executed another order: it shows %d of %s as the amount of this send", seen.Asset.Amount,
-				printable(seen.Asset.ID, 80))
-		}
 		return ""
 	}
 	if requested := seen.AmountSatsRequested; requested != nil && amount.Sat(*requested) != order.AmountSats {
@@ -335,12 +372,11 @@ func sightedAbsent(order *Order, next v1alpha1.PaymentJournal, seen Sighting, po
 	case order.Kind == v1alpha1.RecordOnchainSend && next.Phase == v1alpha1.RecordSubmitted:
 		if apart >= policy.FailureDistance {
 			return Undecidable(next, fmt.Sprintf(
-				"the service no longer knows send %s (it forgets in a restart): look for a payment of %d sat to %s on the chain, then resolve the record",
-				printable(next.RequestID, 80), order.AmountSats, printable(order.Destination, 100)), now)
+				"the service no longer knows send %s (it forgets in a restart): look for a payment of %s to %s on the chain, then resolve the record",
+				printable(next.RequestID, 80), order.amountText(), printable(order.Destination, 100)), now)
 		}
-	case order.Kind == v1alpha1.RecordLightningPayment && next.Phase == v1alpha1.RecordSubmitting && next.NotAfter != nil:
-		landed := next.NotAfter.Add(policy.Quarantine)
-		if now.Before(landed) || (!seen.Complete && apart < policy.Quarantine) {
+	case order.Kind == v1alpha1.RecordLightningPayment && hasLanded(&next, policy, now):
+		if !seen.Complete && apart < policy.Quarantine {
 			return next
 		}
 		if next.Attempt >= policy.MaxAttempts {
@@ -383,12 +419,15 @@ func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requ
 		// Another id means that another invoice was paid. Ours is looked for by its own hash, never taken for paid.
 		message := "the service answered for another invoice than the one it was sent; this payment is looked up by its own hash"
 		return next, []Event{{Warning: true, Reason: v1alpha1.EventWrongOrderExecuted, Message: message}}, false
+	case answer == EndAccepted && requestID == "":
+		// Taken, and nobody knows as what: as good as no answer.
+		return next, nil, false
 	case answer == EndAccepted:
 		next.Phase = v1alpha1.RecordSubmitted
 		next.RequestID = limitTo(requestID, 256)
 		return next, nil, true
 	case answer == EndNotSent && !repeated:
-		return NotSent(next, refusal, policy.RefusalBackoff, now), nil, true
+		return Refused(next, refusal, policy, now), nil, true
 	case answer == EndRefused && !lightning && !repeated:
 		return Refused(next, refusal, policy, now), nil, true
 	case answer == EndRefused && !lightning && repeated:
@@ -399,8 +438,8 @@ func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requ
 	return next, nil, false
 }
 
-// Refused is the journal of an attempt that the service provably did not carry out: it refused to begin it, or refused to end it and
-// shows no trace of it. Where time may mend the refusal another attempt begins later.
+// Refused is the journal of an attempt that the service provably did not carry out: it was never asked to, it refused to begin it, or
+// it refused to end it and shows no trace of it. Where time may mend the refusal another attempt begins later.
 func Refused(journal v1alpha1.PaymentJournal, refusal Obstacle, policy Policy, now time.Time) v1alpha1.PaymentJournal {
 	if refusal.DeadEnd {
 		return GiveUp(journal, refusal.Reason, refusal.Message, now)
@@ -433,13 +472,14 @@ func (o *Order) amountText() string {
 // SameJournal reports whether writing b over a would change nothing.
 func SameJournal(a, b *v1alpha1.PaymentJournal) bool { return equality.Semantic.DeepEqual(a, b) }
 
-// NeverSubmitted reports whether journal is at an end that was reached without any call that moves money.
+// NeverSubmitted reports whether journal is at an end that was reached without any call that moves money, ours or another's that was
+// adopted.
 func NeverSubmitted(journal *v1alpha1.PaymentJournal) bool {
 	switch journal.Phase {
 	case v1alpha1.RecordCancelled:
 		return true
 	case v1alpha1.RecordFailed:
-		return journal.SubmittedAt == nil
+		return journal.SubmittedAt == nil && journal.RequestID == ""
 	}
 	return false
 }

@@ -88,10 +88,11 @@ func (o *Order) OrderClaimName() string {
 		strconv.FormatInt(int64(o.FeeRate), 10))
 }
 
-// SendClaimName is the name of the record of one send id of a service.
+// SendClaimName is the name of the record of one send id of a service: the id itself where a name can hold it, else, behind an x that
+// no id in a name starts with, its digest.
 func SendClaimName(sendID string) string {
 	if len(sendID) > 0 && len(sendID) <= 100 && strings.Trim(sendID, "0123456789abcdefghijklmnopqrstuvwxyz-") == "" &&
-		!strings.HasSuffix(sendID, "-") {
+		!strings.HasSuffix(sendID, "-") && !strings.HasPrefix(sendID, "x") {
 		return "sid-" + sendID
 	}
 	return "sid-x" + digest("send", sendID)

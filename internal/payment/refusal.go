@@ -72,3 +72,12 @@ func limitTo(text string, size int) string {
 	}
 	return strings.ToValidUTF8(text[:size], "")
 }
+
+// limitAll returns the first count of texts, each cut to size bytes.
+func limitAll(texts []string, count, size int) []string {
+	var kept []string
+	for _, text := range texts[:min(len(texts), count)] {
+		kept = append(kept, limitTo(text, size))
+	}
+	return kept
+}
