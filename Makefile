@@ -85,11 +85,12 @@ demo: build envtest ## Show a payment that survives a crash: a cluster, the sand
 	go run ./hack/demo $(ARGS)
 
 .PHONY: sandbox
-sandbox: ## Run the UTEXO API with a chain and a ledger of its own
-	go run ./cmd/utexo-sandbox $(ARGS)
+sandbox: ## Run the UTEXO API, with a chain and a ledger of its own, where config/samples looks for it
+	go run ./cmd/utexo-sandbox --listen 127.0.0.1:8085 --admin-listen 127.0.0.1:8086 $(ARGS)
 
 .PHONY: run
-run: ## Run the manager against the current kubeconfig
+run: install ## Run the manager against the current kubeconfig
+	$(KUBECTL) apply --server-side -f config/manager/namespace.yaml
 	go run ./cmd/manager $(ARGS)
 
 ##@ Build and deploy
