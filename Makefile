@@ -104,7 +104,7 @@ install: ## Install the CRDs into the current cluster
 	$(KUBECTL) apply --server-side -k config/crd
 
 .PHONY: uninstall
-uninstall: ## Remove the CRDs and with them every wallet, payment and record
+uninstall: ## Remove the CRDs and with them every wallet and payment, and all memory of what was paid
 	$(KUBECTL) delete --ignore-not-found -k config/crd
 
 .PHONY: deploy
@@ -112,5 +112,7 @@ deploy: ## Deploy the operator to the current cluster; IMG names its image
 	$(call tool,kustomize) build config/default | sed 's|image: utexo-operator:latest|image: $(IMG)|' | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
-undeploy: ## Remove the operator, its CRDs and records
-	$(call tool,kustomize) build config/default | $(KUBECTL) delete --ignore-not-found -f -
+undeploy: ## Remove the operator, but keep its namespace, with the records of what was paid, and the CRDs
+	$(KUBECTL) delete --ignore-not-found -n utexo-system deployment/utexo-operator service/utexo-operator-metrics
+	$(KUBECTL) delete --ignore-not-found -k config/network-policy
+	$(KUBECTL) delete --ignore-not-found -k config/rbac
