@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -45,6 +46,8 @@ type Connector struct {
 	Reader    client.Reader
 	Clock     clock.PassiveClock
 	UserAgent string
+	// Instrument wraps the transport to the services, for traces, metrics and tests; nil for none.
+	Instrument func(http.RoundTripper) http.RoundTripper
 
 	mutex   sync.Mutex
 	clients map[types.UID]cachedClient
@@ -199,6 +202,7 @@ func (c *Connector) clientConfig(ctx context.Context, wallet *v1alpha1.Wallet, p
 	endpoint := wallet.Spec.Endpoint
 	config := utexo.Config{
 		URL: endpoint.URL, Insecure: endpoint.Insecure, Headers: endpoint.Headers, UserAgent: c.UserAgent, Clock: c.Clock,
+		Instrument: c.Instrument,
 		Wallet: utexo.Wallet{
 			XpubVanilla: public.XpubVanilla, XpubColored: public.XpubColored, MasterFingerprint: public.MasterFingerprint,
 		},

@@ -5,6 +5,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -38,6 +39,8 @@ type Options struct {
 	Policy    payment.Policy
 	// SyncInterval is how often a wallet's balance is read.
 	SyncInterval time.Duration
+	// Instrument wraps the transport to the services; nil for none.
+	Instrument func(http.RoundTripper) http.RoundTripper
 	// Concurrency is how many resources of a kind are worked on at once.
 	Concurrency int
 }
@@ -56,7 +59,7 @@ type Controllers struct {
 func New(cached client.Client, reader client.Reader, recorder events.EventRecorder, options Options) *Controllers {
 	records := &record.Store{Client: cached, Reader: reader, Namespace: options.Namespace}
 	status := &StatusWriter{Client: cached, Events: recorder}
-	connector := &Connector{Reader: reader, Clock: options.Clock, UserAgent: options.UserAgent}
+	connector := &Connector{Reader: reader, Clock: options.Clock, UserAgent: options.UserAgent, Instrument: options.Instrument}
 	spend := &spender.Spender{
 		Records: records, Clock: options.Clock, Policy: options.Policy,
 		Locks: &walletlock.Locks{

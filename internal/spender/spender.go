@@ -235,11 +235,12 @@ func (s *Spender) submit(ctx context.Context, order *payment.Order, result Resul
 			})
 		}
 	}
-	result, err = s.conclude(ctx, result, func(journal v1alpha1.PaymentJournal) (v1alpha1.PaymentJournal, []payment.Event) {
-		next, events, isClean := payment.Ended(order, journal, answer, requestID, refused, session.Profile, s.Policy, s.Clock.Now())
-		*clean = isClean
+	cleared := false
+	result, err = s.conclude(ctx, result, func(journal v1alpha1.PaymentJournal) (next v1alpha1.PaymentJournal, events []payment.Event) {
+		next, events, cleared = payment.Ended(order, journal, answer, requestID, refused, session.Profile, s.Policy, s.Clock.Now())
 		return next, events
 	})
+	*clean = err == nil && cleared // not before the outcome is written: the Lease is what a repetition needs
 	if err != nil || order.Kind != v1alpha1.RecordLightningPayment || answer != payment.EndRefused {
 		return result, err
 	}
