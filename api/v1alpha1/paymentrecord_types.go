@@ -276,7 +276,7 @@ type PaymentJournal struct {
 // +kubebuilder:validation:XValidation:rule="oldSelf.journal.phase != 'Succeeded' || self.journal.phase == 'Succeeded'",message="a payment that succeeded stays so"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.journal.attempt) || (has(self.journal.attempt) && self.journal.attempt >= oldSelf.journal.attempt)",message="attempts are never taken back"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.journal.requestID) || (has(self.journal.requestID) && self.journal.requestID == oldSelf.journal.requestID)",message="the service's id of a payment never changes"
-// +kubebuilder:validation:XValidation:rule="oldSelf.journal.phase == 'Cancelled' || oldSelf.journal.phase == 'Held' || (oldSelf.journal.phase == 'Failed' && !has(oldSelf.journal.submittedAt)) || (self.journal.holder.__namespace__ == oldSelf.journal.holder.__namespace__ && self.journal.holder.name == oldSelf.journal.holder.name && self.journal.holder.kind == oldSelf.journal.holder.kind)",message="a record changes hands only where nothing was submitted"
+// +kubebuilder:validation:XValidation:rule="oldSelf.journal.phase == 'Cancelled' || oldSelf.spec.kind == 'OrderClaim' || (oldSelf.journal.phase == 'Failed' && !has(oldSelf.journal.submittedAt)) || (self.journal.holder.__namespace__ == oldSelf.journal.holder.__namespace__ && self.journal.holder.name == oldSelf.journal.holder.name && self.journal.holder.kind == oldSelf.journal.holder.kind)",message="a record changes hands only where nothing was submitted"
 type PaymentRecord struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object's metadata.

@@ -337,6 +337,16 @@ func recordChanges() map[string]ruleCase {
 			from: edit(record().Kind(v1alpha1.RecordOrderClaim).Phase(v1alpha1.RecordHeld).Obj(), claimOf("oc-1")),
 			to:   edit(record().Kind(v1alpha1.RecordOrderClaim).Phase(v1alpha1.RecordHeld).Obj(), claimOf("oc-2")),
 		},
+		"a claim of an order passes to another holder": {
+			rule: recordHolder,
+			from: record().Kind(v1alpha1.RecordOrderClaim).Phase(v1alpha1.RecordHeld).Obj(),
+			to:   record().Kind(v1alpha1.RecordOrderClaim).Phase(v1alpha1.RecordHeld).Holder("OnchainSend", "default", "other", "").Obj(),
+		},
+		"a claim of a send id passes to another holder": {
+			rule: recordHolder, want: []string{recordHolder},
+			from: record().Kind(v1alpha1.RecordSendClaim).Phase(v1alpha1.RecordHeld).Obj(),
+			to:   record().Kind(v1alpha1.RecordSendClaim).Phase(v1alpha1.RecordHeld).Holder("OnchainSend", "default", "other", "").Obj(),
+		},
 		"a payment becomes a claim": {
 			rule: recordSpec, want: []string{recordSpec},
 			from: record().Obj(), to: record().Kind(v1alpha1.RecordOrderClaim).Obj(),
@@ -396,11 +406,11 @@ func recordChanges() map[string]ruleCase {
 		}
 		cases["the order changes while the record is "+string(phase)] = change(recordSpec, record().Phase(phase).AmountSats(1).Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordFailed)
 		cases["the record passes to another name while "+string(phase)] = change(recordHolder,
-			record().Phase(phase).Holder("LightningPayment", "default", "other", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordFailed, v1alpha1.RecordHeld)
+			record().Phase(phase).Holder("LightningPayment", "default", "other", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordFailed)
 		cases["the record passes to another namespace while "+string(phase)] = change(recordHolder,
-			record().Phase(phase).Holder("LightningPayment", "other", "rent", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordFailed, v1alpha1.RecordHeld)
+			record().Phase(phase).Holder("LightningPayment", "other", "rent", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordFailed)
 		cases["the record passes to another kind while "+string(phase)] = change(recordHolder,
-			record().Phase(phase).Holder("OnchainSend", "default", "rent", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordFailed, v1alpha1.RecordHeld)
+			record().Phase(phase).Holder("OnchainSend", "default", "rent", "").Obj(), v1alpha1.RecordCancelled, v1alpha1.RecordFailed)
 		cases["the holder is created again while "+string(phase)] = ruleCase{
 			rule: recordHolder, from: from, to: record().Phase(phase).Holder("LightningPayment", "default", "rent", "another-uid").Obj(),
 		}

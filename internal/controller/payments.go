@@ -221,13 +221,18 @@ func (r *pass) write(ctx context.Context, decision payment.Decision) error {
 		if err != nil {
 			return err
 		}
-		log.FromContext(ctx).Info("payment recorded", "record", updated.Name, "phase", updated.Journal.Phase, "attempt", updated.Journal.Attempt,
-			"reason", updated.Journal.Reason)
+		logRecorded(ctx, updated)
 		r.facts.Record = updated
 		r.facts.Sighting = nil
 	}
 	r.Status.Emit(r.object.inner(), decision.Events)
 	return nil
+}
+
+// logRecorded tells of a change of phase, the thread by which a payment can be followed in the log.
+func logRecorded(ctx context.Context, record *v1alpha1.PaymentRecord) {
+	log.FromContext(ctx).Info("payment recorded", "record", record.Name, "phase", record.Journal.Phase, "attempt", record.Journal.Attempt,
+		"reason", record.Journal.Reason)
 }
 
 // rest writes the status, lets the resource go where it may, and says when to look again.
@@ -285,9 +290,11 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 		if taken, err := r.claimOrder(ctx); taken || err != nil {
 			return err
 		}
-		return r.took(r.Spender.Attempt(ctx, r.facts.Order, r.facts.Record, r.session, r.permit))
+		result, err := r.Spender.Attempt(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)
+		return r.took(ctx, result, err)
 	case payment.Repeat:
-		return r.took(r.Spender.Repeat(ctx, r.facts.Order, r.facts.Record, r.session, r.permit))
+		result, err := r.Spender.Repeat(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)
+		return r.took(ctx, result, err)
 	case payment.Observe:
 		seen, err := r.Spender.Look(ctx, r.facts.Order, r.facts.Record, r.session)
 		if err != nil {
@@ -300,10 +307,13 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 }
 
 // took keeps what a step of the money path came to.
-func (r *pass) took(result spender.Result, err error) error {
+func (r *pass) took(ctx context.Context, result spender.Result, err error) error {
 	r.Status.Emit(r.object.inner(), result.Events)
 	if err != nil {
 		return err
+	}
+	if before := r.facts.Record; before.Journal.Phase != result.Record.Journal.Phase || before.Journal.Attempt != result.Record.Journal.Attempt {
+		logRecorded(ctx, result.Record)
 	}
 	r.facts.Record, r.facts.Held, r.facts.Sighting = result.Record, result.Held, nil
 	return nil

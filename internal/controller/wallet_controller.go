@@ -192,9 +192,15 @@ func (r *WalletReconciler) show(status *v1alpha1.WalletStatus, balances utexo.Ba
 		balance.Offchain = &v1alpha1.OffchainBalance{TotalSats: *balances.OffchainTotal}
 	}
 	var assets []v1alpha1.AssetBalance
-	for _, asset := range balances.Assets[:min(len(balances.Assets), maxAssets)] {
+	shown := map[string]bool{}
+	for _, asset := range balances.Assets {
+		// An id comes once and has a bound in the status; what breaks that cannot be an asset that anybody pays with.
+		if shown[asset.AssetID] || asset.AssetID == "" || len(asset.AssetID) > 128 || len(assets) == maxAssets {
+			continue
+		}
+		shown[asset.AssetID] = true
 		assets = append(assets, v1alpha1.AssetBalance{
-			AssetID: asset.AssetID, Ticker: asset.Ticker, Precision: asset.Precision, Settled: asset.Settled, Future: asset.Future,
+			AssetID: asset.AssetID, Ticker: limited(asset.Ticker, 64), Precision: asset.Precision, Settled: asset.Settled, Future: asset.Future,
 			Spendable: asset.Spendable, OffchainOutbound: asset.OffchainOutbound,
 		})
 	}
@@ -203,6 +209,14 @@ func (r *WalletReconciler) show(status *v1alpha1.WalletStatus, balances utexo.Ba
 	}
 	now := metav1.NewTime(r.Clock.Now().Truncate(time.Second))
 	status.Balance, status.Assets, status.LastSyncTime = balance, assets, &now
+}
+
+// limited is at most size bytes of text, cut at a character.
+func limited(text string, size int) string {
+	if len(text) <= size {
+		return text
+	}
+	return strings.ToValidUTF8(text[:size], "")
 }
 
 // maxAssets is how many assets a status shows.

@@ -272,6 +272,8 @@ func decideSubmitted(f Facts, policy Policy, now time.Time) Decision {
 		return f.rest(journal, f.Held, max(f.Held.RetryAfter, time.Second))
 	case f.Order.Kind == v1alpha1.RecordOnchainSend && journal.Phase == v1alpha1.RecordSubmitting:
 		return decideUnclearEnd(f, policy, now)
+	case f.Sighting == nil && journal.Phase == v1alpha1.RecordSubmitted && justSubmitted(&journal, now):
+		return f.rest(journal, overlay(f, &journal, policy, now), firstPoll)
 	case f.Sighting == nil:
 		return Decision{Step: Observe, Hold: true}
 	}
@@ -443,6 +445,13 @@ func Resolve(record *v1alpha1.PaymentRecord, resolution string, now time.Time) (
 	return next, true
 }
 
+// firstPoll is how long after its submission a payment is looked at for the first time: the service has just said that it has it.
+const firstPoll = 2 * time.Second
+
+func justSubmitted(journal *v1alpha1.PaymentJournal, now time.Time) bool {
+	return journal.SubmittedAt != nil && now.Sub(journal.SubmittedAt.Time) < firstPoll
+}
+
 // pollAfter is how long after now to look again: as long as the payment has been under way, from 2 s to 60 s, and every 10 minutes
 // after a day. That is at most 75 looks in the first hour.
 func pollAfter(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration {
@@ -454,7 +463,7 @@ func pollAfter(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration {
 	if age > 24*time.Hour {
 		return 10 * time.Minute
 	}
-	return min(max(age, 2*time.Second), time.Minute)
+	return min(max(age, firstPoll), time.Minute)
 }
 
 // startOf is since when a payment is under way; nil where nothing began.

@@ -245,7 +245,6 @@ func inFlight(next *v1alpha1.PaymentJournal) {
 func sightedLightning(order *Order, next v1alpha1.PaymentJournal, seen Sighting, policy Policy, now time.Time) v1alpha1.PaymentJournal {
 	adopted := next.SubmittedAt == nil // somebody else, or a lost record of ours, submitted it
 	next.RequestID = order.PaymentHash
-	next.ServerStatus = limitTo(seen.Word, 128)
 	if seen.FeeSats != nil {
 		next.FeeSats = seen.FeeSats
 	}

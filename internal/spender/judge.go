@@ -77,17 +77,23 @@ func signingPolicy(order *payment.Order) psbtcheck.Policy {
 	return policy
 }
 
+// What a record holds at most of a transaction. The digest covers all of it.
+const (
+	maxListed  = 256
+	maxOutputs = 64
+)
+
 // inspected is what the record keeps of a signed transaction.
 func inspected(signed *signer.Signed) payment.Signed {
 	found := payment.Signed{Txid: signed.Txid, Digest: signed.Inspection.Digest}
-	for _, input := range signed.Inspection.Inputs {
+	for _, input := range signed.Inspection.Inputs[:min(len(signed.Inspection.Inputs), maxListed)] {
 		found.Inputs = append(found.Inputs, fmt.Sprintf("%s:%d", input.Txid, input.Vout))
 	}
 	found.Plan = v1alpha1.OnchainPlan{
 		OutflowSats: int64(signed.Inspection.NetOutflowSats), FeeSats: int64(signed.Inspection.FeeSats), Hash: signed.Inspection.Digest,
 	}
 	for _, output := range signed.Inspection.Outputs {
-		if output.Kind != psbtcheck.External {
+		if output.Kind != psbtcheck.External || len(found.Plan.Outputs) == maxOutputs {
 			continue
 		}
 		found.Plan.Outputs = append(found.Plan.Outputs, v1alpha1.PlannedOutput{Address: addressOf(output), AmountSats: int64(output.ValueSats)})
@@ -102,4 +108,3 @@ func addressOf(output psbtcheck.Output) string {
 	text := fmt.Sprintf("%x", output.Script)
 	return text[:min(len(text), 256)]
 }
-
