@@ -62,7 +62,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer sandbox.stop()
+	defer sandbox.Stop(stopPatience)
 	if err := cluster.install(ctx); err != nil {
 		return err
 	}
@@ -70,24 +70,24 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer manager.stop()
+	defer manager.Stop(stopPatience)
 
 	if err := d.happen(ctx, cluster, sandbox); err != nil {
-		return fmt.Errorf("%w (the manager's log is %s)", err, manager.log)
+		return fmt.Errorf("%w (the manager's log is %s)", err, manager.Log)
 	}
 	if os.Getenv("DEMO_EXIT") == "1" {
 		return nil
 	}
 	d.say("Everything stays up until Ctrl-C. In another terminal:")
-	fmt.Fprintf(d.out, "  export KUBECONFIG=%s\n  %s get utexo -A\n  curl -s %s/admin/ledger\n", cluster.kubeconfig,
+	fmt.Fprintf(d.out, "  export KUBECONFIG=%s\n  %s get utexo -A\n  curl -s %s/admin/ledger\n", cluster.kubectl.Kubeconfig,
 		filepath.Join(d.root, "bin", "k8s", "kubectl"), sandbox.url)
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-manager.done:
-		return fmt.Errorf("the manager ended; its log is %s", manager.log)
-	case <-sandbox.done:
-		return fmt.Errorf("the sandbox ended; its log is %s", sandbox.log)
+	case <-manager.Done:
+		return fmt.Errorf("the manager ended; its log is %s", manager.Log)
+	case <-sandbox.Done:
+		return fmt.Errorf("the sandbox ended; its log is %s", sandbox.Log)
 	}
 }
 

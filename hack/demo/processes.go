@@ -8,57 +8,24 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/utexo/utexo-operator/internal/sandbox"
+	"github.com/utexo/utexo-operator/internal/testkit"
 )
 
-// process is a program that the demo started.
-type process struct {
-	command *exec.Cmd
-	log     string
-	done    chan struct{}
-}
+// stopPatience is how long a program may take to end when it is asked to.
+const stopPatience = 20 * time.Second
 
-// start runs a program of bin/ with its output in a log file. Its process group is its own: Ctrl-C is the demo's to pass on.
-func (d *demo) start(name string, arguments ...string) (*process, error) {
-	p := &process{log: filepath.Join(d.dir, name+".log"), done: make(chan struct{})}
-	log, err := os.Create(p.log)
-	if err != nil {
-		return nil, err
-	}
-	p.command = exec.Command(filepath.Join(d.root, "bin", name), arguments...)
-	p.command.Stdout, p.command.Stderr = log, log
-	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.command.Start(); err != nil {
-		_ = log.Close()
-		return nil, fmt.Errorf("starting %s: %w", name, err)
-	}
-	go func() {
-		_ = p.command.Wait() // how it ended is in its log
-		_ = log.Close()
-		close(p.done)
-	}()
-	return p, nil
-}
-
-// stop asks the program to end, and ends it where it does not.
-func (p *process) stop() {
-	_ = p.command.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.done:
-	case <-time.After(20 * time.Second):
-		_ = p.command.Process.Kill()
-		<-p.done
-	}
+// start runs a program of bin/ with its output in a log file.
+func (d *demo) start(name string, arguments ...string) (*testkit.Process, error) {
+	return testkit.StartProcess(filepath.Join(d.dir, name+".log"), filepath.Join(d.root, "bin", name), arguments...)
 }
 
 // sandboxProcess is a sandbox and where it listens.
 type sandboxProcess struct {
-	*process
+	*testkit.Process
 	url string
 }
 
@@ -74,19 +41,19 @@ func (d *demo) startSandbox(ctx context.Context) (*sandboxProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sandboxProcess{process: started}
+	s := &sandboxProcess{Process: started}
 	for s.url == "" {
 		select {
 		case <-ctx.Done():
-			s.stop()
+			s.Stop(stopPatience)
 			return nil, ctx.Err()
-		case <-s.done:
-			return nil, fmt.Errorf("the sandbox ended; its log is %s", s.log)
+		case <-s.Done:
+			return nil, fmt.Errorf("the sandbox ended; its log is %s", s.Log)
 		case <-time.After(50 * time.Millisecond):
 		}
-		printed, err := os.ReadFile(s.log)
+		printed, err := os.ReadFile(s.Log)
 		if err != nil {
-			s.stop()
+			s.Stop(stopPatience)
 			return nil, err
 		}
 		for line := range bytes.Lines(printed) {
@@ -99,13 +66,13 @@ func (d *demo) startSandbox(ctx context.Context) (*sandboxProcess, error) {
 	return s, nil
 }
 
-func (d *demo) startManager(ctx context.Context, cluster *cluster) (*process, error) {
+func (d *demo) startManager(ctx context.Context, cluster *cluster) (*testkit.Process, error) {
 	manager, err := d.start("manager", "--kubeconfig", cluster.operatorKubeconfig, "--metrics-bind-address", "0",
 		"--health-probe-bind-address", "0", "--wallet-sync-interval", "5s", "--zap-time-encoding", "rfc3339nano")
 	if err != nil {
 		return nil, err
 	}
-	d.say("The manager is running as %s/utexo-operator, with the roles of config/rbac; its log is %s.", operatorNamespace, manager.log)
+	d.say("The manager is running as %s/utexo-operator, with the roles of config/rbac; its log is %s.", testkit.OperatorNamespace, manager.Log)
 	return manager, ctx.Err()
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/sandbox"
+	"github.com/utexo/utexo-operator/internal/testkit"
 )
 
 // expected is what each sample comes to.
@@ -118,9 +119,9 @@ func (d *demo) tables(ctx context.Context, cluster *cluster, service *sandboxPro
 		arguments []string
 	}{
 		{"What was declared, and what came of it", []string{"get", "wallets,lightninginvoices,lightningpayments,onchainsends", "-n", samplesNamespace}},
-		{"What the operator remembers", []string{"get", "paymentrecords", "-n", operatorNamespace}},
+		{"What the operator remembers", []string{"get", "paymentrecords", "-n", testkit.OperatorNamespace}},
 	} {
-		table, err := cluster.kubectl(ctx, nil, get.arguments...)
+		table, err := cluster.kubectl.Run(ctx, nil, get.arguments...)
 		if err != nil {
 			return err
 		}
