@@ -51,6 +51,7 @@ type Controllers struct {
 	Invoice  *LightningInvoiceReconciler
 	Payment  *LightningPaymentReconciler
 	Send     *OnchainSendReconciler
+	Receipt  *ReceiptReconciler
 	Spender  *spender.Spender
 	Payments *Payments
 }
@@ -78,8 +79,11 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Invoice: &LightningInvoiceReconciler{
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
 		},
-		Payment:  &LightningPaymentReconciler{Payments: payments},
-		Send:     &OnchainSendReconciler{Payments: payments},
+		Payment: &LightningPaymentReconciler{Payments: payments},
+		Send:    &OnchainSendReconciler{Payments: payments},
+		Receipt: &ReceiptReconciler{
+			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
+		},
 		Spender:  spend,
 		Payments: payments,
 	}
@@ -131,7 +135,7 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 			return fmt.Errorf("setting up the %s controller: %w", setup.name, err)
 		}
 	}
-	return nil
+	return c.Receipt.setup(mgr, options.Namespace)
 }
 
 // declared passes what people change: spec, annotations, deletion. Our own status writes are not news.

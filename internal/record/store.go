@@ -140,6 +140,26 @@ func (s *Store) AnyPublishedInvoice(ctx context.Context, fingerprint, server str
 	return nil, nil
 }
 
+// PublishedInvoices returns the names of the records of all LightningInvoices that published one.
+func (s *Store) PublishedInvoices(ctx context.Context) ([]string, error) {
+	var names []string
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("PaymentRecordList"))
+	for {
+		err := s.Reader.List(ctx, list, client.InNamespace(s.Namespace), client.MatchingLabels{LabelKind: string(v1alpha1.RecordLightningInvoice)},
+			client.Limit(500), client.Continue(list.Continue))
+		if err != nil {
+			return nil, fmt.Errorf("listing payment records: %w", err)
+		}
+		for i := range list.Items {
+			names = append(names, list.Items[i].Name)
+		}
+		if list.Continue == "" {
+			return names, nil
+		}
+	}
+}
+
 func (s *Store) list(ctx context.Context, labels client.MatchingLabels, limit int64) ([]v1alpha1.PaymentRecord, error) {
 	var list v1alpha1.PaymentRecordList
 	if err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), labels, client.Limit(limit)); err != nil {

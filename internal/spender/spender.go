@@ -295,8 +295,8 @@ func (s *Spender) conclude(ctx context.Context, result Result,
 			return result, nil
 		}
 		log.FromContext(ctx).Error(err, "the outcome of a payment could not be written; trying again", "record", submitted.Name)
-		if apierrors.IsNotFound(err) {
-			return result, err
+		if apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+			return result, err // trying again does not help
 		}
 		s.Clock.Sleep(persistPause)
 		current, err := s.Records.Get(ctx, submitted.Name)
@@ -375,7 +375,7 @@ func (s *Spender) claimSend(ctx context.Context, order *payment.Order, current *
 		switch {
 		case err == nil:
 			return created || claim.Spec.RecordRef == current.Name, nil
-		case apierrors.IsInvalid(err), apierrors.IsForbidden(err):
+		case apierrors.IsInvalid(err):
 			return false, err
 		}
 		log.FromContext(ctx).Error(err, "the id of a send could not be claimed; trying again", "record", current.Name)

@@ -1,0 +1,148 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/bolt11"
+	"github.com/utexo/utexo-operator/internal/invoice"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/record"
+)
+
+// ReceiptReconciler watches invoices whose LightningInvoice was deleted: the service cannot cancel them, so they may still be paid. A
+// payment is told as an event of the Wallet, and kept in the record.
+type ReceiptReconciler struct {
+	Client    client.Client
+	Reader    client.Reader
+	Clock     clock.Clock
+	Status    *StatusWriter
+	Records   *record.Store
+	Connector *Connector
+}
+
+// receiptPoll is how often the invoice of a deleted resource is looked at.
+const receiptPoll = time.Minute
+
+// Reconcile looks at one record of an invoice.
+func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	published, err := r.Records.Get(ctx, request.Name)
+	if published == nil || err != nil {
+		return ctrl.Result{}, err
+	}
+	watched, err := r.watched(ctx, published)
+	if !watched || err != nil {
+		return ctrl.Result{}, err
+	}
+	holder := published.Journal.Holder
+	var wallet v1alpha1.Wallet
+	err = r.Reader.Get(ctx, client.ObjectKey{Namespace: holder.Namespace, Name: published.Spec.Wallet.Name}, &wallet)
+	if apierrors.IsNotFound(err) {
+		return ctrl.Result{RequeueAfter: receiptPoll}, nil // it may come back while the invoice can be paid
+	}
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("reading Wallet: %w", err)
+	}
+	connection, obstacle, err := r.Connector.Connect(ctx, &wallet)
+	switch {
+	case err != nil:
+		return ctrl.Result{}, err
+	case obstacle != nil || !payment.SameWallet(connection.Record, published.Spec.Wallet):
+		return ctrl.Result{RequeueAfter: receiptPoll}, nil
+	case look(ctx, published, connection.Client) != invoice.Settled:
+		return ctrl.Result{RequeueAfter: receiptPoll}, nil
+	}
+	now := metav1.NewMicroTime(r.Clock.Now())
+	journal := *published.Journal.DeepCopy()
+	journal.Reason, journal.CompletedAt = v1alpha1.EventUnattributedReceipt, &now
+	journal.Message = fmt.Sprintf("the invoice of the deleted LightningInvoice %s/%s was paid", holder.Namespace, holder.Name)
+	if _, err := r.Records.Swap(ctx, published, journal); err != nil {
+		return resultFor(err)
+	}
+	r.Status.Emit(&wallet, []payment.Event{{
+		Warning: true, Reason: v1alpha1.EventUnattributedReceipt,
+		Message: fmt.Sprintf("%s: payment hash %s", journal.Message, published.Spec.PaymentHash),
+	}})
+	return ctrl.Result{}, nil
+}
+
+// watched reports whether the invoice of record may still be paid with no resource to show it.
+func (r *ReceiptReconciler) watched(ctx context.Context, published *v1alpha1.PaymentRecord) (bool, error) {
+	if published.Spec.Kind != v1alpha1.RecordLightningInvoice || published.Journal.CompletedAt != nil {
+		return false, nil
+	}
+	issued, err := bolt11.Decode(published.Spec.PaymentRequest)
+	if err != nil || r.Clock.Now().After(issued.ExpiresAt().Add(invoice.LateSettlement)) {
+		return false, nil
+	}
+	holder := published.Journal.Holder
+	var object v1alpha1.LightningInvoice
+	err = r.Reader.Get(ctx, client.ObjectKey{Namespace: holder.Namespace, Name: holder.Name}, &object)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading LightningInvoice: %w", err)
+	}
+	return apierrors.IsNotFound(err) || string(object.UID) != holder.UID, nil
+}
+
+// setup has the reconciler told of every LightningInvoice that goes, and at the start of all that went while nobody looked.
+func (r *ReceiptReconciler) setup(mgr ctrl.Manager, namespace string) error {
+	missed := make(chan event.TypedGenericEvent[types.NamespacedName])
+	enqueue := handler.TypedFuncs[types.NamespacedName, reconcile.Request]{
+		GenericFunc: func(_ context.Context, e event.TypedGenericEvent[types.NamespacedName], queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			queue.Add(reconcile.Request{NamespacedName: e.Object})
+		},
+	}
+	deleted := handler.Funcs{
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: invoice.RecordName(string(e.Object.GetUID()))}})
+		},
+	}
+	err := ctrl.NewControllerManagedBy(mgr).Named("receipt").
+		Watches(&v1alpha1.LightningInvoice{}, deleted).
+		WatchesRawSource(source.TypedChannel(missed, enqueue)).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("setting up the receipt controller: %w", err)
+	}
+	return mgr.Add(leaderTask(func(ctx context.Context) error { return r.sweep(ctx, missed) }))
+}
+
+// sweep sends the records of all published invoices once. Most of them have their LightningInvoice and are left alone.
+func (r *ReceiptReconciler) sweep(ctx context.Context, into chan<- event.TypedGenericEvent[types.NamespacedName]) error {
+	names, err := r.Records.PublishedInvoices(ctx)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "invoices of deleted resources could not be looked for; they are at the next start")
+		return nil
+	}
+	for _, name := range names {
+		select {
+		case into <- event.TypedGenericEvent[types.NamespacedName]{Object: types.NamespacedName{Namespace: r.Records.Namespace, Name: name}}:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// leaderTask is work that only the leader does.
+type leaderTask func(ctx context.Context) error
+
+// Start implements manager.Runnable.
+func (t leaderTask) Start(ctx context.Context) error { return t(ctx) }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (leaderTask) NeedLeaderElection() bool { return true }
