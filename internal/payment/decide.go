@@ -449,7 +449,11 @@ func Resolve(record *v1alpha1.PaymentRecord, resolution string, now time.Time) (
 const firstPoll = 2 * time.Second
 
 func justSubmitted(journal *v1alpha1.PaymentJournal, now time.Time) bool {
-	return journal.SubmittedAt != nil && now.Sub(journal.SubmittedAt.Time) < firstPoll
+	if journal.SubmittedAt == nil {
+		return false
+	}
+	age := now.Sub(journal.SubmittedAt.Time)
+	return 0 <= age && age < firstPoll // the clock may have been set back since
 }
 
 // pollAfter is how long after now to look again: as long as the payment has been under way, from 2 s to 60 s, and every 10 minutes
