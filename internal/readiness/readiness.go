@@ -3,6 +3,7 @@
 package readiness
 
 import (
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -46,7 +47,7 @@ func Conditions(existing []metav1.Condition, generation int64, summary Summary, 
 	copy(conditions, existing)
 	set := func(kind string, status metav1.ConditionStatus, reason, message string) {
 		if len(message) > maxMessage {
-			message = message[:maxMessage]
+			message = strings.ToValidUTF8(message[:maxMessage], "") // not within a character
 		}
 		meta.SetStatusCondition(&conditions, metav1.Condition{
 			Type: kind, Status: status, Reason: reason, Message: message,
