@@ -12,6 +12,13 @@ type WalletReference struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
+
+	// namespace of the Wallet, default that of this resource.
+	// Wallets of other namespaces cannot be used yet.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // AssetAmount is an amount of an RGB asset.

@@ -161,6 +161,10 @@ type fieldCases struct {
 	limits map[string][]limit
 }
 
+func walletReference() map[string][]limit {
+	return join(reference("spec.walletRef"), map[string][]limit{"spec.walletRef.namespace": length(1, 63)})
+}
+
 // limitCases returns the cases of every limit. Members of a one-of need an object each.
 func limitCases() []fieldCases {
 	byReference := testkit.MakeLightningPayment("rent")
@@ -192,7 +196,7 @@ func limitCases() []fieldCases {
 		)},
 		{wallet().Obj(), reference("spec.keys.secretRef")},
 
-		{fullInvoice(), join(condition(), asset("spec.asset"), asset("status.asset"), reference("spec.walletRef"), map[string][]limit{
+		{fullInvoice(), join(condition(), asset("spec.asset"), asset("status.asset"), walletReference(), map[string][]limit{
 			"spec":                  required(),
 			"spec.walletRef":        required(),
 			"spec.expirySeconds":    between(60, 31_536_000),
@@ -204,7 +208,7 @@ func limitCases() []fieldCases {
 		})},
 		{invoice().AmountSats(1).Obj(), map[string][]limit{"spec.amountSats": between(1, 2_100_000_000_000_000)}},
 
-		{fullPayment(), join(condition(), asset("spec.asset"), asset("status.asset"), reference("spec.walletRef"), map[string][]limit{
+		{fullPayment(), join(condition(), asset("spec.asset"), asset("status.asset"), walletReference(), map[string][]limit{
 			"spec":               required(),
 			"spec.walletRef":     required(),
 			"spec.invoice":       length(20, 8192),
@@ -221,13 +225,13 @@ func limitCases() []fieldCases {
 		{byReference.InvoiceFromSecret("supplier", "invoice").Obj(), keyReference("spec.invoiceFrom.secretKeyRef")},
 		{byReference.InvoiceFromConfigMap("supplier", "invoice").Obj(), keyReference("spec.invoiceFrom.configMapKeyRef")},
 
-		{fullSend(), join(condition(), plan("status.plan"), reference("spec.walletRef"), map[string][]limit{
+		{fullSend(), join(condition(), plan("status.plan"), walletReference(), map[string][]limit{
 			"spec":                required(),
 			"spec.walletRef":      required(),
 			"spec.to":             required(),
 			"spec.to.address":     length(14, 128),
 			"spec.amountSats":     between(330, 2_100_000_000_000_000),
-			"spec.feeRate":        append(required(), between(1, 1000)...),
+			"spec.feeRate":        between(1, 1000),
 			"spec.maxFeeSats":     between(0, 100_000_000),
 			"spec.validUntil":     append(required(), instants()...),
 			"spec.idempotencyKey": length(1, 253),
@@ -377,6 +381,7 @@ func fullWallet() client.Object {
 
 func fullInvoice() client.Object {
 	i := invoice().Asset(assetID, 1).Expiry(time.Hour).Obj()
+	i.Spec.WalletRef.Namespace = testkit.DefaultNamespace
 	instant := &metav1.Time{Time: someDay}
 	i.Status = v1alpha1.LightningInvoiceStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.InvoiceSettled, IssueAttempts: 1, RequestID: "7", PaymentRequest: bolt11, PaymentHash: "00", AmountSats: new(int64(3)),
@@ -387,6 +392,7 @@ func fullInvoice() client.Object {
 
 func fullPayment() client.Object {
 	p := payment().Asset(assetID, 1).MaxFeeSats(1).ValidUntil(someDay).Suspend().Obj()
+	p.Spec.WalletRef.Namespace = testkit.DefaultNamespace
 	instant := &metav1.Time{Time: someDay}
 	p.Status = v1alpha1.LightningPaymentStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.PaymentSucceeded, PaymentHash: "00", Payee: "02", AmountSats: new(int64(3)), Asset: p.Spec.Asset,
@@ -402,6 +408,7 @@ func fullPlan() *v1alpha1.OnchainPlan {
 
 func fullSend() client.Object {
 	s := sendSats().MaxFeeSats(1).IdempotencyKey("1").Suspend().Obj()
+	s.Spec.WalletRef.Namespace = testkit.DefaultNamespace
 	instant := &metav1.Time{Time: someDay}
 	s.Status = v1alpha1.OnchainSendStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.PaymentFailed, SendID: "7", Txid: "00", CloseTxids: []string{"00"}, SweepTxid: "00", AmountSatsSent: new(int64(1)),
@@ -702,10 +709,10 @@ func TestDefaults(t *testing.T) {
 			want: map[string]any{"walletRef": ref, "invoice": bolt11, "maxFeeSats": int64(3000)},
 		},
 		"OnchainSend": {
-			spec: map[string]any{"walletRef": ref, "to": map[string]any{"address": address}, "amountSats": int64(1000), "feeRate": int64(2), "validUntil": "2030-12-31T23:59:59Z"},
+			spec: map[string]any{"walletRef": ref, "to": map[string]any{"address": address}, "amountSats": int64(1000), "validUntil": "2030-12-31T23:59:59Z"},
 			want: map[string]any{
-				"walletRef": ref, "to": map[string]any{"address": address}, "amountSats": int64(1000), "feeRate": int64(2), "validUntil": "2030-12-31T23:59:59Z",
-				"maxFeeSats": int64(10000),
+				"walletRef": ref, "to": map[string]any{"address": address}, "amountSats": int64(1000), "validUntil": "2030-12-31T23:59:59Z",
+				"feeRate": int64(5), "maxFeeSats": int64(10000),
 			},
 		},
 	}
@@ -759,7 +766,7 @@ func TestDefaults(t *testing.T) {
 		want := []string{
 			"LightningInvoice spec.expirySeconds", "LightningInvoice status", "LightningInvoice status.observedGeneration",
 			"LightningPayment spec.maxFeeSats", "LightningPayment status", "LightningPayment status.observedGeneration",
-			"OnchainSend spec.maxFeeSats", "OnchainSend status", "OnchainSend status.observedGeneration",
+			"OnchainSend spec.feeRate", "OnchainSend spec.maxFeeSats", "OnchainSend status", "OnchainSend status.observedGeneration",
 			"Wallet spec.endpoint.profile", "Wallet status", "Wallet status.observedGeneration",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

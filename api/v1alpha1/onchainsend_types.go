@@ -32,11 +32,13 @@ type OnchainSendSpec struct {
 	// +optional
 	Asset *AssetAmount `json:"asset,omitempty"`
 
-	// feeRate of the transaction, in sat/vB, from 1 to 1000. Immutable.
-	// +required
+	// feeRate of the transaction, in sat/vB, from 1 to 1000, default 5.
+	// Immutable.
+	// +optional
+	// +default=5
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
-	FeeRate int64 `json:"feeRate"`
+	FeeRate int64 `json:"feeRate,omitempty"`
 
 	// maxFeeSats is the most that may leave the wallet beyond amountSats, in sat, from 0 to 100000000, default 10000. Immutable.
 	// +optional

@@ -13,10 +13,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -82,7 +85,7 @@ func (f *flags) bind(set *flag.FlagSet) {
 	set.DurationVar(&f.leaseDuration, "leader-lease-duration", 30*time.Second, "How long other replicas wait before they take the lead.")
 	set.DurationVar(&f.renewDeadline, "leader-renew-deadline", 20*time.Second, "How long the leader tries to renew before it steps down.")
 	set.DurationVar(&f.retryEvery, "leader-retry-period", 5*time.Second, "How often replicas try to take or renew the lead.")
-	set.StringVar(&f.namespace, "namespace", ownNamespace(), "The operator's own namespace, for PaymentRecords and Leases. It must exist.")
+	set.StringVar(&f.namespace, "namespace", ownNamespace(), "The operator's own namespace, for PaymentRecords and Leases.")
 	set.StringVar(&f.watchNamespaces, "watch-namespaces", "", "Namespaces to work in, separated by commas; empty for all.")
 	set.DurationVar(&f.quarantine, "quarantine", payment.DefaultPolicy().Quarantine,
 		"How long a wallet begins nothing new after a call whose answer was lost. Must exceed the client's deadline (150s) and the service's longest work (120s) together; less is for tests against a sandbox.")
@@ -122,6 +125,9 @@ func start(ctx context.Context, f flags) error {
 	config.QPS, config.Burst = 200, 400
 	config.UserAgent = "utexo-operator/" + version
 
+	if err := f.ensureNamespace(ctx, config); err != nil {
+		return err
+	}
 	mgr, err := ctrl.NewManager(config, f.options())
 	if err != nil {
 		return fmt.Errorf("setting up: %w", err)
@@ -148,6 +154,23 @@ func start(ctx context.Context, f flags) error {
 	ctrl.Log.Info("starting", "version", version, "namespace", f.namespace, "identity", options.Identity)
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running: %w", err)
+	}
+	return nil
+}
+
+// ensureNamespace makes the operator's namespace where the program runs on somebody's machine. In a cluster the manifests make it, and the
+// manager has no right to.
+func (f *flags) ensureNamespace(ctx context.Context, config *rest.Config) error {
+	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+		return nil
+	}
+	direct, err := client.New(config, client.Options{Scheme: scheme()})
+	if err != nil {
+		return fmt.Errorf("connecting to the API server: %w", err)
+	}
+	err = direct.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.namespace}})
+	if err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.IsForbidden(err) {
+		return fmt.Errorf("creating namespace %s: %w", f.namespace, err)
 	}
 	return nil
 }

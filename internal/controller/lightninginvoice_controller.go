@@ -84,6 +84,9 @@ func (r *LightningInvoiceReconciler) observe(ctx context.Context, facts *invoice
 	if facts.Record, err = r.Records.Get(ctx, invoice.RecordName(string(facts.Invoice.UID))); err != nil {
 		return nil, "", err
 	}
+	if facts.Waiting = foreignWallet(facts.Invoice.Spec.WalletRef, facts.Invoice.Namespace); facts.Waiting != nil {
+		return nil, "", nil
+	}
 	name := facts.Invoice.Spec.WalletRef.Name
 	var wallet v1alpha1.Wallet
 	err = r.Reader.Get(ctx, client.ObjectKey{Namespace: facts.Invoice.Namespace, Name: name}, &wallet)

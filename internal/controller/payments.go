@@ -57,7 +57,7 @@ type payable interface {
 	inner() conditioned
 	// fresh is an empty one of the kind.
 	fresh() payable
-	walletName() string
+	walletReference() v1alpha1.WalletReference
 	suspended() bool
 	// resolve says what is to be paid. waiting is why that is not known yet, invalid the dead end of what cannot be paid; the order is
 	// returned with both as far as it is known.
@@ -112,7 +112,7 @@ func (r *pass) observe(ctx context.Context) error {
 		Abandon:    r.object.inner().GetAnnotations()[DeletionPolicyAnnotation] == AbandonTracking,
 		Resolution: r.object.inner().GetAnnotations()[ResolveAnnotation],
 	}
-	known := v1alpha1.RecordWallet{Name: r.object.walletName()}
+	known := v1alpha1.RecordWallet{Name: r.object.walletReference().Name}
 	if err := r.observeWallet(ctx, &known); err != nil {
 		return err
 	}
@@ -121,6 +121,9 @@ func (r *pass) observe(ctx context.Context) error {
 		return err
 	}
 	r.facts.Order, r.facts.Invalid = resolved.order, resolved.invalid
+	if foreign := foreignWallet(r.object.walletReference(), r.object.inner().GetNamespace()); foreign != nil {
+		r.facts.Invalid = foreign
+	}
 	if r.facts.Waiting == nil {
 		r.facts.Waiting = resolved.waiting
 	}
@@ -138,7 +141,7 @@ func (r *pass) observe(ctx context.Context) error {
 
 // observeWallet connects to the wallet, or says in the facts why it cannot be used, or not for spending.
 func (r *pass) observeWallet(ctx context.Context, known *v1alpha1.RecordWallet) error {
-	name := r.object.walletName()
+	name := r.object.walletReference().Name
 	var wallet v1alpha1.Wallet
 	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: r.object.inner().GetNamespace(), Name: name}, &wallet)
 	if apierrors.IsNotFound(err) {
@@ -173,6 +176,18 @@ func (r *pass) observeWallet(ctx context.Context, known *v1alpha1.RecordWallet) 
 	}
 	r.facts.NoSpending = notReady(&wallet)
 	return nil
+}
+
+// foreignWallet is the dead end of a resource that names a Wallet of another namespace, or nil.
+func foreignWallet(reference v1alpha1.WalletReference, namespace string) *payment.Obstacle {
+	if reference.Namespace == "" || reference.Namespace == namespace {
+		return nil
+	}
+	return &payment.Obstacle{
+		Reason: v1alpha1.ReasonInvalidSpec, DeadEnd: true,
+		Message: fmt.Sprintf("walletRef names a Wallet in namespace %s; Wallets of other namespaces cannot be used: declare the resource there",
+			reference.Namespace),
+	}
 }
 
 // notReady says why nothing new begins on a wallet, or nil.

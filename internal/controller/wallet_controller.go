@@ -254,14 +254,11 @@ func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet,
 	return nil, nil
 }
 
-// paidBefore reports whether the service shows payments that the wallet, or its node, made. A service that shows none of the two lists
-// might hide them, and counts as one that paid.
+// paidBefore reports whether the service shows payments that the wallet, or its node, made. Lists that it does not offer show none.
 func paidBefore(ctx context.Context, service *utexo.Client, balances utexo.Balances) (bool, error) {
-	answered := false
 	payments, err := service.ListPayments(ctx)
 	switch {
 	case err == nil:
-		answered = true
 		for _, one := range payments {
 			if !one.Inbound {
 				return true, nil
@@ -278,7 +275,6 @@ func paidBefore(ctx context.Context, service *utexo.Client, balances utexo.Balan
 		transfers, err := service.ListTransfers(ctx, asset)
 		switch {
 		case err == nil:
-			answered = true
 			for _, one := range transfers {
 				if one.Kind == "3" || strings.EqualFold(one.Kind, "Send") {
 					return true, nil
@@ -288,7 +284,7 @@ func paidBefore(ctx context.Context, service *utexo.Client, balances utexo.Balan
 			return false, err
 		}
 	}
-	return !answered, nil
+	return false, nil
 }
 
 // listMissing reports whether a service does not offer a list, as opposed to not answering now.

@@ -139,7 +139,7 @@ func (s *Spender) Attempt(ctx context.Context, order *payment.Order, last *v1alp
 
 	signed, err := session.Signer.Sign(ctx, signer.Request{UnsignedPSBT: unsigned, Policy: signingPolicy(order)})
 	if err != nil {
-		return s.unsigned(ctx, result, err)
+		return s.unsigned(ctx, order, session, result, unsigned, err)
 	}
 	if order.Kind == v1alpha1.RecordOnchainSend {
 		if err := s.Records.KeepPSBT(ctx, result.Record, unsigned); err != nil {
@@ -338,21 +338,38 @@ func (s *Spender) foundBefore(ctx context.Context, order *payment.Order, current
 }
 
 // unsigned records that what the service asked to sign was refused, or could not be signed now. Nothing was submitted.
-func (s *Spender) unsigned(ctx context.Context, result Result, cause error) (Result, error) {
-	now := s.Clock.Now()
+func (s *Spender) unsigned(ctx context.Context, order *payment.Order, session *Session, result Result, unsignedPSBT string, cause error) (Result, error) {
 	obstacle := payment.Obstacle{Reason: v1alpha1.ReasonSignerNotAvailable, Message: "the wallet's signer does not answer; it is tried again"}
 	if refusal, ok := errors.AsType[*psbtcheck.Refusal](cause); ok {
-		obstacle = payment.Obstacle{
-			Reason: v1alpha1.ReasonPSBTRejected, DeadEnd: true,
-			Message: "the service asked to sign something else than what was declared, and nothing was signed: " + refusal.Message,
-		}
-		if refusal.Code == psbtcheck.OutflowTooHigh {
-			obstacle.Message += "; if that is what it costs, declare a higher maxFeeSats in a new resource"
+		obstacle = s.rejected(ctx, order, session, unsignedPSBT, refusal)
+	}
+	record, err := s.Records.Swap(ctx, result.Record, payment.Refused(result.Record.Journal, obstacle, s.Policy, s.Clock.Now()))
+	if err == nil {
+		result.Record = record
+	}
+	return result, err
+}
+
+// rejected is the dead end of a PSBT that was refused. One that pays what was declared and merely costs more is told from one that takes
+// more than was declared.
+func (s *Spender) rejected(ctx context.Context, order *payment.Order, session *Session, unsignedPSBT string, refusal *psbtcheck.Refusal) payment.Obstacle {
+	if refusal.Code == psbtcheck.OutflowTooHigh {
+		public, err := session.Signer.Public(ctx)
+		if err == nil {
+			inspection, err := psbtcheck.Inspect(unsignedPSBT, public)
+			if err == nil && inspection.ExternalSats+inspection.OpReturnSats <= order.AmountSats && inspection.FeeSats > order.MaxFeeSats {
+				return payment.Obstacle{
+					Reason: v1alpha1.ReasonFeeTooHigh, DeadEnd: true,
+					Message: fmt.Sprintf("the transaction to sign costs %d sat, above spec.maxFeeSats %d, and nothing was signed or sent; declare a higher cap in a new resource",
+						inspection.FeeSats, order.MaxFeeSats),
+				}
+			}
 		}
 	}
-	var err error
-	result.Record, err = s.Records.Swap(ctx, result.Record, payment.Refused(result.Record.Journal, obstacle, s.Policy, now))
-	return result, err
+	return payment.Obstacle{
+		Reason: v1alpha1.ReasonPSBTRejected, DeadEnd: true,
+		Message: "the service asked to sign something else than what was declared, and nothing was signed: " + refusal.Message,
+	}
 }
 
 func (s *Spender) unrepeatable(ctx context.Context, order *payment.Order, result Result, why string) (Result, error) {
