@@ -71,6 +71,9 @@ type Spender struct {
 	Policy  payment.Policy
 }
 
+// shuttingDown is why nothing more is called by a process that was asked to end. The next one goes on.
+var shuttingDown = payment.Obstacle{Reason: v1alpha1.ReasonProgressing, Message: "the operator is restarting"}
+
 // Permit is asked right before the call that moves money. It returns why that call must not be made, or nil.
 type Permit func(ctx context.Context) (*payment.Obstacle, error)
 
@@ -95,6 +98,10 @@ func (s *Spender) Attempt(ctx context.Context, order *payment.Order, last *v1alp
 	}
 	clean := true
 	defer func() { s.release(ctx, held, clean) }()
+	stopping := ctx
+	// A shutdown does not interrupt a call: one whose answer is not waited for keeps the wallet for a quarantine. It keeps the next
+	// call from being made.
+	ctx = context.WithoutCancel(ctx)
 
 	current, err := s.Records.Get(ctx, last.Name)
 	if err != nil {
@@ -117,6 +124,10 @@ func (s *Spender) Attempt(ctx context.Context, order *payment.Order, last *v1alp
 			return result, err
 		}
 		absentBefore = true
+	}
+	if stopping.Err() != nil {
+		result.Held = &shuttingDown
+		return result, nil
 	}
 
 	if result.Record, err = s.Records.Swap(ctx, current, payment.Begin(current.Journal, absentBefore, s.Clock.Now())); err != nil {
@@ -146,7 +157,7 @@ func (s *Spender) Attempt(ctx context.Context, order *payment.Order, last *v1alp
 			return result, err
 		}
 	}
-	return s.submit(ctx, order, result, session, held, permit, signed, &clean, func(now, notAfter time.Time) v1alpha1.PaymentJournal {
+	return s.submit(stopping, order, result, session, held, permit, signed, &clean, func(now, notAfter time.Time) v1alpha1.PaymentJournal {
 		return payment.Submitting(result.Record.Journal, inspected(signed), now, notAfter)
 	})
 }
@@ -192,11 +203,16 @@ func (s *Spender) Repeat(ctx context.Context, order *payment.Order, last *v1alph
 	})
 }
 
-// submit makes the call that moves money, once. Nothing stands between its three writes, permission, Lease and record, and the call;
-// nothing that happens to ctx interrupts the call or the writing of its outcome.
+// submit makes the call that moves money, once, unless ctx is done before. Nothing stands between permission, the writes to Lease and
+// record, and the call; nothing that happens to ctx interrupts the call or the writing of its outcome.
 func (s *Spender) submit(ctx context.Context, order *payment.Order, result Result, session *Session, held *walletlock.Held, permit Permit,
 	signed *signer.Signed, clean *bool, ahead func(now, notAfter time.Time) v1alpha1.PaymentJournal,
 ) (Result, error) {
+	if ctx.Err() != nil {
+		result.Held = &shuttingDown
+		return result, nil
+	}
+	ctx = context.WithoutCancel(ctx)
 	obstacle, err := permit(ctx)
 	if obstacle != nil || err != nil {
 		result.Held = obstacle
@@ -213,9 +229,7 @@ func (s *Spender) submit(ctx context.Context, order *payment.Order, result Resul
 	}
 	result.Record = record
 
-	// A shutdown must not cut this in two: it ends within the client's deadline, and what it came to is written as long as there is
-	// anything to write it to.
-	ctx = context.WithoutCancel(ctx)
+	// The call ends within the client's deadline, and what it came to is written as long as there is anything to write it to.
 	requestID, endErr := s.end(ctx, order, session, signed.PSBT, intent.NotAfter.Time)
 	answer, refused := judge(endErr)
 	if endErr != nil {
