@@ -259,7 +259,7 @@ func TestAssetsArePaidAsDeclared(t *testing.T) {
 	}
 }
 
-// TestTooMuchWouldLeaveTheWallet has services ask to sign for more than amount and cap allow.
+// TestTooMuchWouldLeaveTheWallet has services ask to sign what was declared, at a fee above the cap.
 func TestTooMuchWouldLeaveTheWallet(t *testing.T) {
 	cases := map[string]struct {
 		profile sandbox.Profile
@@ -271,14 +271,14 @@ func TestTooMuchWouldLeaveTheWallet(t *testing.T) {
 			make: func(w *world) client.Object {
 				return w.payment("rent", w.supplierInvoice(5000)).MaxFeeSats(60).Obj()
 			},
-			says: []string{"limit of 5060 sat", "nothing was signed", "declare a higher maxFeeSats in a new resource"},
+			says: []string{"154 sat", "spec.maxFeeSats 60", "nothing was signed", "declare a higher cap in a new resource"},
 		},
 		"the fee of the reference server's transaction is above the cap": {
 			profile: sandbox.Reference,
 			make: func(w *world) client.Object {
 				return w.send("payroll", 20000).MaxFeeSats(100).Obj()
 			},
-			says: []string{"limit of 20100 sat", "nothing was signed", "declare a higher maxFeeSats in a new resource"},
+			says: []string{"770 sat", "spec.maxFeeSats 100", "nothing was signed", "declare a higher cap in a new resource"},
 		},
 	}
 	for name, tc := range cases {
@@ -287,7 +287,7 @@ func TestTooMuchWouldLeaveTheWallet(t *testing.T) {
 			w.syncWallet()
 			object := made(w, tc.make(w))
 			w.rest(object)
-			w.want(object, verdict{"Failed", v1alpha1.ReasonPSBTRejected, tc.says})
+			w.want(object, verdict{"Failed", v1alpha1.ReasonFeeTooHigh, tc.says})
 			w.paid(0)
 			if w.ends() != 0 {
 				t.Errorf("%d calls that move money", w.ends())
