@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap/zapcore"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -69,11 +71,17 @@ func run() error {
 		fmt.Println(version)
 		return nil
 	}
-	if err := f.check(); err != nil {
+	if err := f.check(logging.Level); err != nil {
 		return err
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
-	return start(ctrl.SetupSignalHandler(), f)
+	logger := zap.New(zap.UseFlagOptions(&logging))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger) // what libraries log where they were given no logger
+	if err := start(ctrl.SetupSignalHandler(), f); err != nil {
+		logger.Error(err, "the manager ends")
+		os.Exit(1)
+	}
+	return nil
 }
 
 func (f *flags) bind(set *flag.FlagSet) {
@@ -94,8 +102,14 @@ func (f *flags) bind(set *flag.FlagSet) {
 	set.BoolVar(&f.showVersion, "version", false, "Print the version and leave.")
 }
 
-func (f *flags) check() error {
+// secretLevel is the log level from which on client-go writes down what the API server answers, the Secrets of wallets too.
+const secretLevel = 8
+
+// check says what is wrong with the flags, or with the level of the log; a nil level is the default.
+func (f *flags) check(level zapcore.LevelEnabler) error {
 	switch {
+	case level != nil && level.Enabled(-secretLevel):
+		return fmt.Errorf("--zap-log-level must be below %d, from where on the log would hold the keys of wallets", secretLevel)
 	case f.namespace == "":
 		return errors.New("--namespace must name the operator's namespace")
 	case f.quarantine <= 0 || f.walletSyncInterval < time.Second:
