@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,7 +72,7 @@ func run() error {
 		fmt.Println(version)
 		return nil
 	}
-	if err := f.check(logging.Level); err != nil {
+	if err := f.check(flag.Args(), logging.Level); err != nil {
 		return err
 	}
 	logger := zap.New(zap.UseFlagOptions(&logging))
@@ -105,9 +106,11 @@ func (f *flags) bind(set *flag.FlagSet) {
 // secretLevel is the log level from which on client-go writes down what the API server answers, the Secrets of wallets too.
 const secretLevel = 8
 
-// check says what is wrong with the flags, or with the level of the log; a nil level is the default.
-func (f *flags) check(level zapcore.LevelEnabler) error {
+// check says what is wrong with the flags, with what was left of the command line, or with the level of the log; a nil level is the default.
+func (f *flags) check(rest []string, level zapcore.LevelEnabler) error {
 	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %q: flags are --name=value, and what follows an argument is not read", rest[0])
 	case level != nil && level.Enabled(-secretLevel):
 		return fmt.Errorf("--zap-log-level must be below %d, from where on the log would hold the keys of wallets", secretLevel)
 	case f.namespace == "":
@@ -116,8 +119,21 @@ func (f *flags) check(level zapcore.LevelEnabler) error {
 		return errors.New("--quarantine must be positive and --wallet-sync-interval at least 1s")
 	case f.concurrency < 1:
 		return errors.New("--concurrency must be at least 1")
+	case f.watchNamespaces != "" && slices.Contains(f.namespaces(), ""):
+		return errors.New("--watch-namespaces has an empty name, which would mean all namespaces")
+	case f.leaderElect && (f.leaseDuration <= f.renewDeadline || f.renewDeadline <= f.retryEvery*6/5 || f.retryEvery <= 0):
+		return errors.New("--leader-lease-duration must exceed --leader-renew-deadline, and that 1.2 times --leader-retry-period, which must be positive")
 	}
 	return nil
+}
+
+// namespaces are those of --watch-namespaces.
+func (f *flags) namespaces() []string {
+	names := strings.Split(f.watchNamespaces, ",")
+	for i, name := range names {
+		names[i] = strings.TrimSpace(name)
+	}
+	return names
 }
 
 // ownNamespace is the namespace of the pod, or the one that the manifests use.
@@ -215,8 +231,8 @@ func (f *flags) options() ctrl.Options {
 	}
 	if f.watchNamespaces != "" {
 		options.Cache.DefaultNamespaces = map[string]cache.Config{}
-		for namespace := range strings.SplitSeq(f.watchNamespaces, ",") {
-			options.Cache.DefaultNamespaces[strings.TrimSpace(namespace)] = cache.Config{}
+		for _, namespace := range f.namespaces() {
+			options.Cache.DefaultNamespaces[namespace] = cache.Config{}
 		}
 	}
 	return options
