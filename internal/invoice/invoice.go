@@ -84,7 +84,7 @@ type Decision struct {
 //
 //	published   situation                          step, phase
 //	no          waiting, refused a moment ago      Rest, Pending
-//	no          three answers lost                 Rest, Failed
+//	no          three answers lost, failed before  Rest, Failed
 //	no          otherwise                          Issue, Pending
 //	yes         settled before                     Rest, Settled
 //	yes         expired, watched long enough       Rest, Expired
@@ -104,12 +104,18 @@ func Decide(f Facts, now time.Time) Decision {
 		return Decision{Status: f.Invoice.Status}
 	case status.Phase == v1alpha1.InvoiceSettled:
 		return rest(f, status, v1alpha1.InvoiceSettled, settledSummary, now, 0)
-	case f.Sighting == nil && f.Waiting == nil && f.Held == nil && (watched || status.Phase == ""):
+	case f.Sighting == nil && f.Waiting == nil && f.Held == nil && (watched || !isGivenUp(status.Phase)):
 		return Decision{Step: Observe, Status: status}
 	case f.Sighting == nil:
 		return unseen(f, status, now)
 	}
 	return decideSeen(f, status, *f.Sighting, now)
+}
+
+// isGivenUp reports whether phase told a person that the invoice is over. It is watched on for some time: neither word is final at the
+// service.
+func isGivenUp(phase v1alpha1.InvoicePhase) bool {
+	return phase == v1alpha1.InvoiceExpired || phase == v1alpha1.InvoiceFailed
 }
 
 func decideUnpublished(f Facts, status v1alpha1.LightningInvoiceStatus, now time.Time) Decision {
@@ -123,6 +129,8 @@ func decideUnpublished(f Facts, status v1alpha1.LightningInvoiceStatus, now time
 	switch {
 	case f.Deleting:
 		return Decision{Status: f.Invoice.Status}
+	case status.Phase == v1alpha1.InvoiceFailed:
+		return Decision{Status: status} // nobody expects an invoice of it any more
 	case obstacle != nil && obstacle.DeadEnd:
 		return rest(f, status, v1alpha1.InvoiceFailed, readiness.Summary{
 			Outcome: readiness.DeadEnd, Reason: obstacle.Reason, Message: obstacle.Message,
@@ -170,13 +178,16 @@ func unseen(f Facts, status v1alpha1.LightningInvoiceStatus, now time.Time) Deci
 	if obstacle == nil {
 		obstacle = f.Held
 	}
+	watched := now.Before(status.ExpiresAt.Add(LateSettlement))
 	after := time.Duration(0)
-	if now.Before(status.ExpiresAt.Add(LateSettlement)) {
+	if watched {
 		after = pollAfter(&status, now)
 	}
-	switch status.Phase {
-	case v1alpha1.InvoiceExpired, v1alpha1.InvoiceFailed:
+	switch {
+	case isGivenUp(status.Phase):
 		return Decision{Status: status, RequeueAfter: after}
+	case !watched:
+		return unwatched(f, status, obstacle, now)
 	}
 	summary := open(status, now)
 	if obstacle != nil && summary.Outcome == readiness.Done {
@@ -184,6 +195,19 @@ func unseen(f Facts, status v1alpha1.LightningInvoiceStatus, now time.Time) Deci
 		after = max(after, obstacle.RetryAfter)
 	}
 	return rest(f, status, phaseOf(summary), summary, now, after)
+}
+
+// unwatched is for an invoice that nobody looked at since before it expired, and whose time is over: it may have been paid meanwhile.
+func unwatched(f Facts, status v1alpha1.LightningInvoiceStatus, obstacle *payment.Obstacle, now time.Time) Decision {
+	summary := readiness.Summary{
+		Reason: v1alpha1.ReasonServiceUnavailable, Message: "expired; whether it was paid is not known before the service answers",
+	}
+	after := time.Minute
+	if obstacle != nil {
+		summary.Reason, summary.Message = obstacle.Reason, "expired; whether it was paid is not known: "+obstacle.Message
+		after = max(after, obstacle.RetryAfter)
+	}
+	return rest(f, status, v1alpha1.InvoiceOpen, summary, now, after)
 }
 
 // decideSeen projects a look at the service. Expired and failed invoices are watched on: neither word is final at the service.
@@ -194,11 +218,15 @@ func decideSeen(f Facts, status v1alpha1.LightningInvoiceStatus, seen Seen, now 
 		after = pollAfter(&status, now)
 	}
 	switch {
+	case seen == NoAnswer:
+		return unseen(f, status, now)
+	case seen == Lost && isGivenUp(status.Phase):
+		return Decision{Status: status, RequeueAfter: after}
 	case seen == Settled:
 		settled := metav1.NewTime(now.Truncate(time.Second))
 		status.SettledAt = &settled
 		decision := rest(f, status, v1alpha1.InvoiceSettled, settledSummary, now, 0)
-		if f.Invoice.Status.Phase == v1alpha1.InvoiceExpired || f.Invoice.Status.Phase == v1alpha1.InvoiceFailed {
+		if isGivenUp(f.Invoice.Status.Phase) {
 			decision.Events = []payment.Event{{
 				Reason: v1alpha1.EventInvoiceSettledLate, Message: "the invoice was paid after it had been given up: a payment was on its way",
 			}}
@@ -209,6 +237,8 @@ func decideSeen(f Facts, status v1alpha1.LightningInvoiceStatus, seen Seen, now 
 			Outcome: readiness.DeadEnd, Reason: v1alpha1.ReasonPaymentFailed,
 			Message: "the service says that the invoice failed; declare a new LightningInvoice",
 		}, now, after)
+	case seen == Lost && expired:
+		return rest(f, status, v1alpha1.InvoiceExpired, lostSummary, now, after)
 	case seen == Expired || seen == Failed || expired:
 		return rest(f, status, v1alpha1.InvoiceExpired, expiredSummary, now, after)
 	case seen == Lost:
@@ -227,6 +257,16 @@ var expiredSummary = readiness.Summary{
 	Outcome: readiness.DeadEnd, Reason: v1alpha1.ReasonInvoiceExpired, Message: "expired unpaid; declare a new LightningInvoice",
 	Also: []metav1.Condition{{
 		Type: v1alpha1.ConditionSettled, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInvoiceExpired, Message: "expired unpaid",
+	}},
+}
+
+// lostSummary is of an invoice that expired and of which nobody can tell whether it was paid.
+var lostSummary = readiness.Summary{
+	Outcome: readiness.DeadEnd, Reason: v1alpha1.ReasonInvoiceExpired,
+	Message: "expired; the service no longer shows whether it was paid (it was restarted): ask the payer, or declare a new LightningInvoice",
+	Also: []metav1.Condition{{
+		Type: v1alpha1.ConditionSettled, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonSourceLost,
+		Message: "the service no longer shows whether it was paid",
 	}},
 }
 
@@ -300,7 +340,9 @@ func Check(spec *v1alpha1.LightningInvoiceSpec, network bitcoin.Network, payment
 	switch {
 	case err != nil || !given:
 		return nil, fmt.Errorf("the service issued an invoice without an amount in whole sat")
-	case spec.AmountSats != nil && (int64(sats) != *spec.AmountSats || issued.Asset != nil):
+	case spec.AmountSats != nil && issued.Asset != nil:
+		return nil, fmt.Errorf("the service issued an invoice of an asset that was not asked for")
+	case spec.AmountSats != nil && int64(sats) != *spec.AmountSats:
 		return nil, fmt.Errorf("the service issued an invoice of %d sat instead of %d", sats, *spec.AmountSats)
 	case spec.Asset != nil && (issued.Asset == nil || issued.Asset.ID != spec.Asset.ID || issued.Asset.Amount != uint64(spec.Asset.Amount)):
 		return nil, fmt.Errorf("the service issued an invoice of another asset or amount than was asked for")
