@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,7 +32,7 @@ import (
 
 // TestManifests installs the operator, and a team's wallets beside it, as their pages say.
 func TestManifests(t *testing.T) {
-	_, c, stop, err := testkit.StartControlPlane()
+	config, c, stop, err := testkit.StartControlPlane()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +56,7 @@ func TestManifests(t *testing.T) {
 	t.Run("selectors find the manager", func(t *testing.T) { testSelectors(t, operator) })
 	t.Run("roles", func(t *testing.T) { testRoles(t, operator) })
 	t.Run("access", func(t *testing.T) { testAccess(t, cluster) })
+	t.Run("only who may resolve resolves", func(t *testing.T) { testResolve(t, cluster, config) })
 }
 
 func testPodSecurity(t *testing.T, cluster cluster, operator []*unstructured.Unstructured) {
@@ -167,6 +170,78 @@ func testAccess(t *testing.T, cluster cluster) {
 				t.Errorf("%s: got allowed %v, want %v", tc.user, review.Status.Allowed, tc.want)
 			}
 		})
+	}
+}
+
+// testResolve sets the annotation that resolves an unknown outcome as an editor of payments, with and without the verb for it.
+func testResolve(t *testing.T, cluster cluster, config *rest.Config) {
+	const annotation = "payments.utexo.com/resolve"
+	as := func(user string) client.Client {
+		impersonating := rest.CopyConfig(config)
+		impersonating.Impersonate.UserName = user
+		c, err := client.New(impersonating, client.Options{Scheme: testkit.Scheme()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	editor := as("utexo-editor")
+	send := testkit.MakeOnchainSend("doubt").Namespace("team").
+		Address("bcrt1peasutyryerxx0chunqagkymygcgzpj5sv52tp33gyt26f5xqjt4sfj4zk0").AmountSats(1000).Obj()
+	if err := editor.Create(t.Context(), send); err != nil {
+		t.Fatal(err)
+	}
+	annotate := func(c client.Client, word string) error {
+		before := send.DeepCopy()
+		send.SetAnnotations(map[string]string{annotation: word})
+		err := c.Patch(t.Context(), send, client.MergeFrom(before))
+		if err != nil {
+			send = before
+		}
+		return err
+	}
+
+	// The policy is in force a moment after it was applied.
+	deadline := time.Now().Add(30 * time.Second)
+	for err := annotate(editor, "1:1:notpaid"); !apierrors.IsForbidden(err); err = annotate(editor, time.Now().String()) {
+		if time.Now().After(deadline) {
+			t.Fatalf("an editor resolves: %v", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	declared := testkit.MakeOnchainSend("forged").Namespace("team").Annotation(annotation, "1:1:paid:x").
+		Address("bcrt1peasutyryerxx0chunqagkymygcgzpj5sv52tp33gyt26f5xqjt4sfj4zk0").AmountSats(1000).Obj()
+	if err := editor.Create(t.Context(), declared); !apierrors.IsForbidden(err) {
+		t.Errorf("an editor declares a payment with a word on its outcome: got %v, want it to be forbidden", err)
+	}
+
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "resolver", Namespace: "utexo-system"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "utexo-resolver"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "controller-of-doubts"}},
+	}
+	if err := cluster.Create(t.Context(), binding); err != nil {
+		t.Fatal(err)
+	}
+	both := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "resolver-edits", Namespace: "team"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "utexo-editor"},
+		Subjects:   binding.Subjects,
+	}
+	if err := cluster.Create(t.Context(), both); err != nil {
+		t.Fatal(err)
+	}
+	resolver := as("controller-of-doubts")
+	for err := annotate(resolver, "1:1:notpaid"); err != nil; err = annotate(resolver, "1:1:notpaid") {
+		if time.Now().After(deadline) {
+			t.Fatalf("who may resolve cannot: %v", err)
+		}
+		time.Sleep(100 * time.Millisecond) // role bindings take a moment too
+	}
+	before := send.DeepCopy()
+	send.Spec.Suspend = true
+	if err := editor.Patch(t.Context(), send, client.MergeFrom(before)); err != nil {
+		t.Errorf("an editor changes a payment that carries somebody's word: %v", err)
 	}
 }
 
