@@ -1,0 +1,163 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/spender"
+	"github.com/utexo/utexo-operator/internal/utexo"
+)
+
+// act does the one thing that was decided.
+func (r *pass) act(ctx context.Context, step payment.Step) error {
+	switch step {
+	case payment.Continue:
+		return nil
+	case payment.Estimate:
+		return r.estimate(ctx)
+	case payment.Claim:
+		return r.claim(ctx)
+	case payment.Submit:
+		if taken, err := r.claimOrder(ctx); taken || err != nil {
+			return err
+		}
+		result, err := r.Spender.Attempt(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)
+		return r.took(ctx, result, err)
+	case payment.Repeat:
+		result, err := r.Spender.Repeat(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)
+		return r.took(ctx, result, err)
+	case payment.Observe:
+		seen, err := r.Spender.Look(ctx, r.facts.Order, r.facts.Record, r.session)
+		if err != nil {
+			return err
+		}
+		r.facts.Sighting = &seen
+		return nil
+	}
+	return reconcile.TerminalError(fmt.Errorf("no way to %s", step))
+}
+
+// took keeps what a step of the money path came to.
+func (r *pass) took(ctx context.Context, result spender.Result, err error) error {
+	r.Status.Emit(r.object.inner(), result.Events)
+	if err != nil {
+		return err
+	}
+	if before := r.facts.Record; before.Journal.Phase != result.Record.Journal.Phase || before.Journal.Attempt != result.Record.Journal.Attempt {
+		logRecorded(ctx, result.Record)
+	}
+	r.facts.Record, r.facts.Held, r.facts.Sighting = result.Record, result.Held, nil
+	return nil
+}
+
+// estimate asks for the fee. A service that offers no estimate is not asked for one again: the cap is checked when signing.
+func (r *pass) estimate(ctx context.Context) error {
+	fee, err := r.session.Service.FeeEstimate(ctx, r.facts.Order.PaymentRequest)
+	switch {
+	case err == nil:
+	case errors.Is(err, utexo.ErrNotAvailable):
+		fee = 0
+	default:
+		r.facts.Held = &payment.Obstacle{
+			Reason: v1alpha1.ReasonServiceUnavailable, Message: fmt.Sprintf("no fee estimate: %s", serviceMessage(err)), RetryAfter: estimateRetry,
+		}
+		return nil
+	}
+	r.facts.FeeEstimateSats = &fee
+	return nil
+}
+
+// estimateRetry is how long to wait for a fee estimate that was not answered.
+const estimateRetry = 15 * time.Second
+
+// serviceMessage is what a person is told of a call that failed.
+func serviceMessage(err error) string {
+	if failed, ok := errors.AsType[*utexo.Error](err); ok {
+		return fmt.Sprintf("%s %s", failed.Code, failed.Message)
+	}
+	return "the service did not answer"
+}
+
+// claim makes the payment's identity ours. The finalizer comes first: from here on the resource must not go unnoticed.
+func (r *pass) claim(ctx context.Context) error {
+	if err := r.patchFinalizer(ctx, controllerutil.AddFinalizer); err != nil {
+		return err
+	}
+	order := r.facts.Order
+	journal := payment.NewJournal(order)
+	journal.FeeEstimateSats = r.facts.FeeEstimateSats
+	var err error
+	if cancelled := r.facts.Record; cancelled != nil {
+		r.facts.Record, err = r.Records.Reclaim(ctx, cancelled, order.RecordSpec(), journal)
+		return err
+	}
+	r.facts.Record, _, err = r.Records.Claim(ctx, order.RecordName(), order.RecordSpec(), journal)
+	return err
+}
+
+// claimOrder makes what the service takes for one on-chain order ours. It is true where another resource has it, which then is in the
+// record.
+func (r *pass) claimOrder(ctx context.Context) (bool, error) {
+	order, current := r.facts.Order, r.facts.Record
+	if order.Kind != v1alpha1.RecordOnchainSend {
+		return false, nil
+	}
+	spec := v1alpha1.PaymentRecordSpec{
+		Kind: v1alpha1.RecordOrderClaim, Wallet: order.Wallet, Destination: order.Destination, RecordRef: current.Name,
+	}
+	journal := v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: order.Holder}
+	claim, created, err := r.Records.Claim(ctx, order.OrderClaimName(), spec, journal)
+	if err != nil || created || claim.Spec.RecordRef == current.Name {
+		return false, err
+	}
+	holder, err := r.Records.Get(ctx, claim.Spec.RecordRef)
+	if err != nil {
+		return false, err
+	}
+	if holder != nil && payment.NeverSubmitted(&holder.Journal) {
+		_, err := r.Records.Reclaim(ctx, claim, spec, journal)
+		return false, err
+	}
+	next := payment.GiveUp(current.Journal, v1alpha1.ReasonOrderCollision, fmt.Sprintf(
+		"%s %s/%s sends, or sent, the same amount to the same destination at the same fee rate, which the service would take for one order; nothing was sent: change the amount by 1 sat, or the fee rate, in a new OnchainSend",
+		claim.Journal.Holder.Kind, claim.Journal.Holder.Namespace, claim.Journal.Holder.Name), r.Clock.Now())
+	r.facts.Record, err = r.Records.Swap(ctx, current, next)
+	return true, err
+}
+
+// permit reads, uncached and right before the call that moves money, what may have changed since the pass began.
+func (r *pass) permit(ctx context.Context) (*payment.Obstacle, error) {
+	held := func(reason, message string) (*payment.Obstacle, error) {
+		return &payment.Obstacle{Reason: reason, Message: message, RetryAfter: time.Second}, nil
+	}
+	current := r.object.fresh()
+	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(r.object.inner()), current.inner())
+	switch {
+	case apierrors.IsNotFound(err) || (err == nil && current.inner().GetUID() != r.object.inner().GetUID()):
+		return held(v1alpha1.ReasonCancelled, "the resource is gone")
+	case err != nil:
+		return nil, fmt.Errorf("reading the payment: %w", err)
+	case !current.inner().GetDeletionTimestamp().IsZero():
+		return held(v1alpha1.ReasonCancelled, "the resource is being deleted")
+	case current.suspended():
+		return held(v1alpha1.ReasonSuspended, "held by spec.suspend; set it to false to go on")
+	}
+	var wallet v1alpha1.Wallet
+	err = r.Reader.Get(ctx, client.ObjectKeyFromObject(r.wallet), &wallet)
+	switch {
+	case apierrors.IsNotFound(err) || (err == nil && (wallet.UID != r.wallet.UID || wallet.Generation != r.wallet.Generation)):
+		return held(v1alpha1.ReasonWalletNotReady, "the Wallet changed; it is read again")
+	case err != nil:
+		return nil, fmt.Errorf("reading the Wallet: %w", err)
+	}
+	return nil, nil
+}
