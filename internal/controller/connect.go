@@ -48,6 +48,8 @@ type Connector struct {
 	UserAgent string
 	// Instrument wraps the transport to the services, for traces, metrics and tests; nil for none.
 	Instrument func(http.RoundTripper) http.RoundTripper
+	// Transport takes the place of the client's own, see utexo.Config; nil for that. For simulations.
+	Transport http.RoundTripper
 
 	mutex   sync.Mutex
 	clients map[types.UID]cachedClient
@@ -202,7 +204,7 @@ func (c *Connector) clientConfig(ctx context.Context, wallet *v1alpha1.Wallet, p
 	endpoint := wallet.Spec.Endpoint
 	config := utexo.Config{
 		URL: endpoint.URL, Insecure: endpoint.Insecure, Headers: endpoint.Headers, UserAgent: c.UserAgent, Clock: c.Clock,
-		Instrument: c.Instrument,
+		Instrument: c.Instrument, Transport: c.Transport,
 		Wallet: utexo.Wallet{
 			XpubVanilla: public.XpubVanilla, XpubColored: public.XpubColored, MasterFingerprint: public.MasterFingerprint,
 		},

@@ -41,6 +41,8 @@ type Options struct {
 	SyncInterval time.Duration
 	// Instrument wraps the transport to the services; nil for none.
 	Instrument func(http.RoundTripper) http.RoundTripper
+	// Transport takes the place of the transport to the services, and of what that guarantees; nil for the client's own. For simulations.
+	Transport http.RoundTripper
 	// Concurrency is how many resources of a kind are worked on at once.
 	Concurrency int
 }
@@ -60,7 +62,9 @@ type Controllers struct {
 func New(cached client.Client, reader client.Reader, recorder events.EventRecorder, options Options) *Controllers {
 	records := &record.Store{Client: cached, Reader: reader, Namespace: options.Namespace}
 	status := &StatusWriter{Client: cached, Events: recorder}
-	connector := &Connector{Reader: reader, Clock: options.Clock, UserAgent: options.UserAgent, Instrument: options.Instrument}
+	connector := &Connector{
+		Reader: reader, Clock: options.Clock, UserAgent: options.UserAgent, Instrument: options.Instrument, Transport: options.Transport,
+	}
 	spend := &spender.Spender{
 		Records: records, Clock: options.Clock, Policy: options.Policy,
 		Locks: &walletlock.Locks{

@@ -124,6 +124,24 @@ func onceFrom(ctx context.Context) *once {
 	return o
 }
 
+// Leave is for a Config.Transport to call where a connection would write the request whose context is ctx: it keeps the guarantees that
+// the client's own transport keeps. An error, which wraps ErrNotSent, means that the request must not leave: it did before, its call is
+// over, or its instant notAfter has passed. For simulations.
+func Leave(ctx context.Context) error {
+	o := onceFrom(ctx)
+	if o == nil {
+		return nil
+	}
+	err := o.use()
+	if err == nil {
+		err = o.begin()
+	}
+	if err != nil {
+		return errors.Join(ErrNotSent, err)
+	}
+	return nil
+}
+
 // use is called by each attempt to send the request and allows the first.
 func (o *once) use() error {
 	o.mu.Lock()
