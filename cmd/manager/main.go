@@ -13,6 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
+	"github.com/go-logr/zapr"
+	uberzap "go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -75,14 +78,21 @@ func run() error {
 	if err := f.check(flag.Args(), logging.Level); err != nil {
 		return err
 	}
-	logger := zap.New(zap.UseFlagOptions(&logging))
-	ctrl.SetLogger(logger)
-	klog.SetLogger(logger) // what libraries log where they were given no logger
+	logger := setLogger(zap.NewRaw(zap.UseFlagOptions(&logging)))
 	if err := start(ctrl.SetupSignalHandler(), f); err != nil {
 		logger.Error(err, "the manager ends")
 		os.Exit(1)
 	}
 	return nil
+}
+
+// setLogger makes raw the log of everybody: of the controllers, and of libraries that were given none or know none but the standard one.
+func setLogger(raw *uberzap.Logger) logr.Logger {
+	logger := zapr.NewLogger(raw)
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	uberzap.RedirectStdLog(raw)
+	return logger
 }
 
 func (f *flags) bind(set *flag.FlagSet) {
