@@ -192,10 +192,27 @@ func start(ctx context.Context, f flags) error {
 		return err
 	}
 	ctrl.Log.Info("starting", "version", version, "namespace", f.namespace, "identity", options.Identity)
-	if err := mgr.Start(ctx); err != nil {
+	if err := runUntil(ctx, mgr); err != nil {
 		return fmt.Errorf("running: %w", err)
 	}
 	return nil
+}
+
+// runUntil runs mgr until ctx is done and what is under way then has ended. A manager whose caches are not filled listens to no ctx, for
+// as long as the API server refuses it what it watches: but nothing is under way before that.
+func runUntil(ctx context.Context, mgr ctrl.Manager) error {
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	if !cachesFilled(context.Background(), mgr) {
+		ctrl.Log.Info("ending before the caches were filled")
+		return nil
+	}
+	return <-ended
 }
 
 // ensureNamespace makes the operator's namespace where the program runs on somebody's machine. In a cluster the manifests make it, and the
@@ -267,11 +284,16 @@ func identity() string {
 // cachesSynced is ready once what is watched was read.
 func cachesSynced(mgr ctrl.Manager) healthz.Checker {
 	return func(request *http.Request) error {
-		ctx, cancel := context.WithTimeout(request.Context(), time.Second)
-		defer cancel()
-		if !mgr.GetCache().WaitForCacheSync(ctx) {
+		if !cachesFilled(request.Context(), mgr) {
 			return errors.New("the caches are not filled yet")
 		}
 		return nil
 	}
+}
+
+// cachesFilled reports whether what is watched was read, or is within a second.
+func cachesFilled(ctx context.Context, mgr ctrl.Manager) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return mgr.GetCache().WaitForCacheSync(ctx)
 }
