@@ -1,0 +1,114 @@
+package manager_test
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/sandbox"
+	"github.com/utexo/utexo-operator/internal/testkit"
+)
+
+// leaderLease is the one Lease of all managers that take the lead, here as in a cluster: cases that need it take turns.
+var leaderLease sync.Mutex
+
+func takeTurns(t *testing.T) {
+	leaderLease.Lock()
+	t.Cleanup(leaderLease.Unlock)
+}
+
+// TestHappyPath lets a manager that takes the lead do all that one can be asked for, with the rights that are shipped, and holds what
+// it asked of the API server against these rights.
+func TestHappyPath(t *testing.T) {
+	t.Parallel()
+	takeTurns(t)
+	documented := newWorld(t, newService(t, sandbox.Documented, func(o *sandbox.Options) { o.Timing.AutoPay = 2 * time.Second }))
+	reference := newWorld(t, newService(t, sandbox.Reference))
+	server := newAPIServer(t, operator)
+	metrics := freeAddress(t)
+	manager := startManager(t, server.config, "--leader-elect=true", "--metrics-bind-address="+metrics,
+		"--watch-namespaces="+documented.namespace+","+reference.namespace, "--quarantine=3s")
+
+	documented.addWallet("main")
+	reference.addWallet("main")
+	documented.create(testkit.MakeLightningInvoice("shop").Namespace(documented.namespace).AmountSats(5000).Obj())
+	reference.create(testkit.MakeLightningInvoice("own").Namespace(reference.namespace).AmountSats(5000).Obj())
+	orders := []order{documented.pay("main", "direct", 1001), documented.send("main", "payroll", 20_000)}
+	text, hash := documented.supplierInvoice(1002)
+	documented.create(&corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: documented.namespace, Name: "supplier"}, Data: map[string]string{"invoice": text},
+	})
+	pinned := testkit.MakeLightningPayment("pinned").Namespace(documented.namespace).InvoiceFromConfigMap("supplier", "invoice").MaxFeeSats(1000).Obj()
+	documented.create(pinned)
+	orders = append(orders, order{pinned, hash})
+	documented.awaitPaid(orders...)
+	paid := []order{reference.pay("main", "direct", 1003)}
+	reference.awaitPaid(paid...)
+	sent := reference.send("main", "payroll", 30_000)
+	reference.awaitPaid(sent)
+
+	await(t, "the invoice is settled", func() error {
+		invoice := v1alpha1.LightningInvoice{ObjectMeta: metav1.ObjectMeta{Namespace: documented.namespace, Name: "shop"}}
+		documented.get(&invoice)
+		if invoice.Status.Phase != v1alpha1.InvoiceSettled {
+			return fmt.Errorf("it is %s: %+v", invoice.Status.Phase, invoice.Status.Conditions)
+		}
+		return testkit.CheckStatus(&invoice)
+	})
+	own := testkit.MakeLightningPayment("own").Namespace(reference.namespace).InvoiceFromLightningInvoice("own").Obj()
+	reference.create(own)
+	await(t, "the payment to ourselves is refused", func() error {
+		reference.get(own)
+		return because(own.Status.Conditions, metav1.ConditionFalse, v1alpha1.ReasonOwnInvoice)
+	})
+
+	// What is not seen every day, and yet needs rights: a send whose answer is lost, and a reader of metrics.
+	reference.service.fault(t, sandbox.Fault{Kind: sandbox.FaultDropAnswer, Operation: sandbox.OnchainEnd})
+	reference.awaitPaid(reference.send("main", "bonus", 40_000))
+	reader := reference.addAccount("prometheus", "utexo-metrics-reader")
+	await(t, "the metrics are served", func() error {
+		return answers(t.Context(), "https://"+metrics+"/metrics", reader.BearerToken, http.StatusOK, "utexo_operator_payments")
+	})
+
+	manager.stop()
+	calls, refused := server.noted()
+	if len(refused) > 0 {
+		t.Errorf("the API server refused %v", refused)
+	}
+	checkRights(t, calls)
+	if documented.service.unauthorized() || reference.service.unauthorized() {
+		t.Error("the services were called without the bearer tokens")
+	}
+	var lease coordinationv1.Lease
+	if err := api.Get(t.Context(), client.ObjectKey{Namespace: testkit.OperatorNamespace, Name: "utexo-operator"}, &lease); err != nil {
+		t.Fatal(err)
+	}
+	if held := ptr.Deref(lease.Spec.HolderIdentity, ""); held != "" {
+		t.Errorf("the leader's Lease is still held, by %s, so that the next leader has to wait", held)
+	}
+	checkNoSecretShown(t, documented.namespace, reference.namespace, testkit.OperatorNamespace)
+}
+
+// checkNoSecretShown looks through everything but Secrets that namespaces hold.
+func checkNoSecretShown(t *testing.T, namespaces ...string) {
+	t.Helper()
+	for _, namespace := range namespaces {
+		shown, err := kubectl.Run(t.Context(), nil, "get", "-n", namespace, "-o", "yaml",
+			"wallets,lightninginvoices,lightningpayments,onchainsends,paymentrecords,leases,events,configmaps")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, problem := range leaks(shown, canaries()) {
+			t.Errorf("namespace %s %s", namespace, problem)
+		}
+	}
+}
