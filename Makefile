@@ -81,7 +81,7 @@ envtest: ## Get the control plane of the tests into bin/k8s
 ##@ Run
 
 .PHONY: demo
-demo: build envtest ## Show a payment that survives a crash: a cluster, the sandbox and the manager on this machine
+demo: build envtest ## Show the main job: a cluster, the sandbox and the manager on this machine
 	go run ./hack/demo $(ARGS)
 
 .PHONY: sandbox

@@ -148,8 +148,6 @@ const (
 	EventFeeDeducted = "FeeDeducted"
 	// EventAdopted tells that a record of the same payment existed and its outcome was taken over.
 	EventAdopted = "Adopted"
-	// EventDeletionWaits tells that the resource is deleted once the outcome of its payment is known.
-	EventDeletionWaits = "DeletionWaits"
 	// EventUnattributedReceipt tells that an invoice was paid whose LightningInvoice was deleted.
 	EventUnattributedReceipt = "UnattributedReceipt"
 )

@@ -18,6 +18,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/readiness"
 	"github.com/utexo/utexo-operator/internal/record"
 	"github.com/utexo/utexo-operator/internal/spender"
 )
@@ -100,8 +101,15 @@ func (p *Payments) Reconcile(ctx context.Context, object payable) (ctrl.Result, 
 			return resultFor(err)
 		}
 	}
-	return ctrl.Result{}, reconcile.TerminalError(errNoRest)
+	run.object.project(run.facts.Order, run.facts.Record, &run.facts, internalError, p.Clock.Now())
+	return ctrl.Result{}, errors.Join(reconcile.TerminalError(errNoRest), p.Status.Write(ctx, run.before.inner(), run.object.inner()))
 }
+
+// internalError is what a status says where an invariant of the operator is broken.
+var internalError = payment.Projection{Phase: v1alpha1.PaymentPending, Summary: readiness.Summary{
+	Outcome: readiness.DeadEnd, Reason: v1alpha1.ReasonInternalError,
+	Message: "the operator could not decide what to do next, which is a fault of its own; nothing more is done for this payment: report it, with the PaymentRecord",
+}}
 
 // observe reads the wallet, what is to be paid and its record.
 func (r *pass) observe(ctx context.Context) error {
@@ -268,9 +276,9 @@ func (r *pass) settle(ctx context.Context) error {
 	if !controllerutil.ContainsFinalizer(r.object.inner(), v1alpha1.Finalizer) {
 		return nil
 	}
-	if record := r.facts.Record; record != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && record.Journal.PSBTDigest != "" &&
+	if record := r.facts.Record; record != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && record.Journal.Attempt > 0 &&
 		payment.SameHolder(record.Journal.Holder, r.facts.Order.Holder) {
-		if err := r.Records.DropPSBT(ctx, record); err != nil {
+		if err := r.Records.DropPSBTs(ctx, record); err != nil {
 			return err
 		}
 	}

@@ -250,22 +250,33 @@ func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet,
 			return nil, err
 		}
 	}
+	if epoch.Spec.Epoch != wallet.Status.JournalEpoch && epoch.Journal.Reason == v1alpha1.ReasonJournalLost {
+		r.Status.Emit(wallet, []payment.Event{{Warning: true, Reason: v1alpha1.ReasonJournalLost, Message: epoch.Journal.Message}})
+	}
 	wallet.Status.JournalEpoch = epoch.Spec.Epoch
 	return nil, nil
 }
 
-// paidBefore reports whether the service shows payments that the wallet, or its node, made. Lists that it does not offer show none.
+// paidBefore reports whether the service shows payments that the wallet, or its node, made: over Lightning, of an asset, or of bitcoin.
+// Lists that it does not offer show none.
 func paidBefore(ctx context.Context, service *utexo.Client, balances utexo.Balances) (bool, error) {
 	payments, err := service.ListPayments(ctx)
-	switch {
-	case err == nil:
-		for _, one := range payments {
-			if !one.Inbound {
-				return true, nil
-			}
-		}
-	case !listMissing(err):
+	if err != nil && !listMissing(err) {
 		return false, err
+	}
+	for _, one := range payments {
+		if !one.Inbound {
+			return true, nil
+		}
+	}
+	transactions, err := service.ListTransactions(ctx)
+	if err != nil && !listMissing(err) {
+		return false, err
+	}
+	for _, one := range transactions {
+		if one.Outflow() > 0 {
+			return true, nil
+		}
 	}
 	assets := []string{""}
 	for _, asset := range balances.Assets {
@@ -273,15 +284,13 @@ func paidBefore(ctx context.Context, service *utexo.Client, balances utexo.Balan
 	}
 	for _, asset := range assets {
 		transfers, err := service.ListTransfers(ctx, asset)
-		switch {
-		case err == nil:
-			for _, one := range transfers {
-				if one.Kind == "3" || strings.EqualFold(one.Kind, "Send") {
-					return true, nil
-				}
-			}
-		case !listMissing(err):
+		if err != nil && !listMissing(err) {
 			return false, err
+		}
+		for _, one := range transfers {
+			if one.Kind == "3" || strings.EqualFold(one.Kind, "Send") {
+				return true, nil
+			}
 		}
 	}
 	return false, nil

@@ -346,7 +346,6 @@ func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
 		next := Unrepeatable(f.Order, journal, why, now)
 		return Decision{
 			Journal: &next, Projection: Project(&next, nil), Hold: true,
-			Events: []Event{{Warning: true, Reason: v1alpha1.ReasonOutcomeUnknown, Message: next.Message}},
 		}
 	}
 	switch {

@@ -89,7 +89,7 @@ func TestDecideInEverySituation(t *testing.T) {
 		}
 	}
 	unclear := watched(submitting, v1alpha1.ReasonSubmitting)
-	unclear["deleting"] = unknown.writing(v1alpha1.RecordUnknown).emitting(v1alpha1.ReasonOutcomeUnknown)
+	unclear["deleting"] = unknown.writing(v1alpha1.RecordUnknown)
 	unclear["suspended"] = rests(submitting, v1alpha1.ReasonSuspended, 0)
 	unclear["unspendable"] = rests(submitting, v1alpha1.ReasonJournalLost, 10*time.Second)
 	over := map[string]outcome{"another holder": duplicate, "reused name": duplicate}
@@ -351,21 +351,21 @@ func TestDecide(t *testing.T) {
 		// An on-chain send without an answer.
 		"a service that is not known to answer repetitions is not asked again": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile = v1alpha1.ProfileConservative },
-			want:         unknown.writing(v1alpha1.RecordUnknown).emitting(v1alpha1.ReasonOutcomeUnknown),
+			want:         unknown.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"attempt 1", "not known to answer a repetition", "100000 sat", strings.Repeat("7", 64), "resolve the record"},
 		},
 		"a service without a profile is not asked again": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile = "" },
-			want: unknown.writing(v1alpha1.RecordUnknown).emitting(v1alpha1.ReasonOutcomeUnknown),
+			want: unknown.writing(v1alpha1.RecordUnknown),
 		},
 		"four ends without an answer are enough": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, change: journal(func(j *v1alpha1.PaymentJournal) { j.EndCalls = 4 }),
-			want:         unknown.writing(v1alpha1.RecordUnknown).emitting(v1alpha1.ReasonOutcomeUnknown),
+			want:         unknown.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"4 identical submissions"},
 		},
 		"four ends without an answer are enough also while suspended": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Record.Journal.EndCalls, f.Suspended = 4, true },
-			want: unknown.writing(v1alpha1.RecordUnknown).emitting(v1alpha1.ReasonOutcomeUnknown),
+			want: unknown.writing(v1alpha1.RecordUnknown),
 		},
 		"the first repetition comes two seconds after the end": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, now: submitted.Add(2 * time.Second), want: outcome{Step: Repeat},
@@ -388,12 +388,12 @@ func TestDecide(t *testing.T) {
 		},
 		"a deleted send without an answer is not sent again and says so": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Deleting = true },
-			want:         unknown.writing(v1alpha1.RecordUnknown).emitting(v1alpha1.ReasonOutcomeUnknown),
+			want:         unknown.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"deleted", "resolve the record"},
 		},
 		"a deleted send is not sent again also while suspended": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Deleting, f.Suspended = true, true },
-			want: unknown.writing(v1alpha1.RecordUnknown).emitting(v1alpha1.ReasonOutcomeUnknown),
+			want: unknown.writing(v1alpha1.RecordUnknown),
 		},
 
 		// What a look showed.

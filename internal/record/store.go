@@ -174,7 +174,7 @@ func (s *Store) KeepPSBT(ctx context.Context, record *v1alpha1.PaymentRecord, un
 	immutable := true
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: s.Namespace, Name: psbtName(record),
+			Namespace: s.Namespace, Name: psbtName(record.Name, record.Journal.Attempt),
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: v1alpha1.GroupVersion.String(), Kind: "PaymentRecord", Name: record.Name, UID: record.UID,
 			}},
@@ -202,7 +202,7 @@ func (s *Store) KeepPSBT(ctx context.Context, record *v1alpha1.PaymentRecord, un
 // PSBT returns the unsigned PSBT of the record's current attempt; empty where none is kept.
 func (s *Store) PSBT(ctx context.Context, record *v1alpha1.PaymentRecord) (string, error) {
 	var secret corev1.Secret
-	err := s.Reader.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: psbtName(record)}, &secret)
+	err := s.Reader.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: psbtName(record.Name, record.Journal.Attempt)}, &secret)
 	if apierrors.IsNotFound(err) {
 		return "", nil
 	}
@@ -212,15 +212,15 @@ func (s *Store) PSBT(ctx context.Context, record *v1alpha1.PaymentRecord) (strin
 	return string(secret.Data[psbtKey]), nil
 }
 
-// DropPSBT removes the PSBT of the record's current attempt, once its outcome is known.
-func (s *Store) DropPSBT(ctx context.Context, record *v1alpha1.PaymentRecord) error {
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: psbtName(record)}}
-	if err := client.IgnoreNotFound(s.Client.Delete(ctx, secret)); err != nil {
-		return fmt.Errorf("removing the unsigned PSBT: %w", err)
+// DropPSBTs removes the PSBTs of all the record's attempts, once its outcome is known.
+func (s *Store) DropPSBTs(ctx context.Context, record *v1alpha1.PaymentRecord) error {
+	for attempt := int32(1); attempt <= record.Journal.Attempt; attempt++ {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: psbtName(record.Name, attempt)}}
+		if err := client.IgnoreNotFound(s.Client.Delete(ctx, secret)); err != nil {
+			return fmt.Errorf("removing an unsigned PSBT: %w", err)
+		}
 	}
 	return nil
 }
 
-func psbtName(record *v1alpha1.PaymentRecord) string {
-	return fmt.Sprintf("%s-psbt-%d", record.Name, record.Journal.Attempt)
-}
+func psbtName(record string, attempt int32) string { return fmt.Sprintf("%s-psbt-%d", record, attempt) }

@@ -130,6 +130,7 @@ func TestDocumentedAnswersKeepTheContract(t *testing.T) {
 		get("/onchain-send/" + id)
 	}
 	post("/lightning/listtransfers", fmt.Sprintf(`{"asset_id":%q}`, asset))
+	get("/lightning/listtransactions")
 
 	// Errors have the one loose shape of the document; each status is held against it too.
 	errors := map[string]int{

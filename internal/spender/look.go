@@ -104,8 +104,12 @@ func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Se
 }
 
 // ownNode returns the public key of the node behind the service, from an invoice that it issued. Where none is on record it has a small
-// one issued, which nobody ever sees and which dies by itself.
+// one issued, once a process, which nobody ever sees and which dies by itself.
 func (s *Spender) ownNode(ctx context.Context, session *Session) (node, problem string, err error) {
+	key := session.Wallet.Server + " " + session.Wallet.XpubVanilla
+	if known, ok := s.nodes.Load(key); ok {
+		return known.(string), "", nil
+	}
 	published, err := s.Records.AnyPublishedInvoice(ctx, session.Wallet.MasterFingerprint, session.Wallet.Server)
 	if err != nil {
 		return "", "", err
@@ -125,7 +129,9 @@ func (s *Spender) ownNode(ctx context.Context, session *Session) (node, problem 
 	if err != nil {
 		return "", "the service issues invoices that cannot be read", nil
 	}
-	return hex.EncodeToString(invoice.Payee[:]), "", nil
+	node = hex.EncodeToString(invoice.Payee[:])
+	s.nodes.Store(key, node)
+	return node, "", nil
 }
 
 func lookOnchain(ctx context.Context, record *v1alpha1.PaymentRecord, session *Session) payment.Sighting {

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -69,6 +70,9 @@ type Spender struct {
 	Locks   *walletlock.Locks
 	Clock   clock.Clock
 	Policy  payment.Policy
+
+	// nodes holds the public key of the node behind a service, by service and wallet, as far as it had to be known.
+	nodes sync.Map
 }
 
 // shuttingDown is why nothing more is called by a process that was asked to end. The next one goes on.
@@ -123,7 +127,7 @@ func (s *Spender) Attempt(ctx context.Context, order *payment.Order, last *v1alp
 		if done || err != nil {
 			return result, err
 		}
-		absentBefore = true
+		absentBefore = seen.Presence == payment.Absent
 	}
 	if stopping.Err() != nil {
 		result.Held = &shuttingDown
@@ -393,7 +397,6 @@ func (s *Spender) unrepeatable(ctx context.Context, order *payment.Order, result
 		return result, err
 	}
 	result.Record = record
-	result.Events = []payment.Event{{Warning: true, Reason: v1alpha1.ReasonOutcomeUnknown, Message: next.Message}}
 	return result, nil
 }
 

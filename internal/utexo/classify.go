@@ -25,6 +25,8 @@ const (
 	opOnchainEnd      = "onchainSendEnd"
 	opOnchainSend     = "getOnchainSendStatus"
 	opListTransfers   = "listOnchainTransfers"
+
+	opListTransactions = "listTransactions"
 )
 
 // shape is one of the forms in which the service words an error. They are told apart by their fields, never by the status alone.

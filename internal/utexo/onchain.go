@@ -257,6 +257,38 @@ func (c *Client) onchainSendAt(ctx context.Context, path int, id string) (Onchai
 	return out, Present, nil
 }
 
+// Transaction is an on-chain transaction of the wallet, or of the node behind the service, in sat.
+type Transaction struct {
+	Txid                string
+	Received, Sent, Fee int64
+}
+
+// Outflow is what left for others, in sat, without the fee.
+func (t Transaction) Outflow() int64 { return t.Sent - t.Received - t.Fee }
+
+// ListTransactions returns the on-chain transactions. errors.Is(err, ErrNotAvailable) where the service does not offer it, which is
+// common. Source: operationId listTransactions.
+func (c *Client) ListTransactions(ctx context.Context) ([]Transaction, error) {
+	var out []Transaction
+	err := c.do(ctx, call{
+		operation: opListTransactions,
+		timeout:   c.config.ReadTimeout,
+		limit:     maxList,
+		registers: true,
+		build: func(server string) (*http.Request, error) {
+			return api.NewListTransactionsRequest(server, (*api.ListTransactionsParams)(&c.wallet))
+		},
+		decode: func(r io.Reader) (err error) {
+			out, err = decodeList(r, "transactions", true, decodeTransaction)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return out, nil
+}
+
 // ListTransfers returns the on-chain transfers of an asset; of none with an empty assetID, which not every deployment allows. Where
 // the deployment does not offer it, errors.Is(err, ErrNotAvailable). Source: operationId listOnchainTransfers.
 func (c *Client) ListTransfers(ctx context.Context, assetID string) ([]Transfer, error) {
@@ -387,6 +419,23 @@ func txid(field nullable.Nullable[string]) *string {
 		return nil
 	}
 	return &text
+}
+
+func decodeTransaction(body json.RawMessage) (Transaction, error) {
+	read, err := unmarshal[api.Transaction](body)
+	if err != nil {
+		return Transaction{}, err
+	}
+	out := Transaction{Txid: keep(read.Txid)}
+	for field, value := range map[*int64]*api.Integer{&out.Received: read.Received, &out.Sent: read.Sent, &out.Fee: read.Fee} {
+		if value == nil {
+			continue
+		}
+		if *field, err = value.Get(); err != nil {
+			return Transaction{}, errors.New("a transaction has an amount that is no number of sat")
+		}
+	}
+	return out, nil
 }
 
 func decodeTransfer(body json.RawMessage) (Transfer, error) {

@@ -42,6 +42,12 @@ type Balance struct {
 	Spendable Integer `json:"spendable"`
 }
 
+// BlockTime defines model for BlockTime.
+type BlockTime struct {
+	Height    Integer `json:"height"`
+	Timestamp Integer `json:"timestamp"`
+}
+
 // BtcBalanceResponse defines model for BtcBalanceResponse.
 type BtcBalanceResponse struct {
 	// Colored sat
@@ -291,6 +297,16 @@ type SingleUseDepositAddressResponse struct {
 	ExpiresAt nullable.Nullable[Instant] `json:"expires_at,omitempty"`
 }
 
+// Transaction defines model for Transaction.
+type Transaction struct {
+	ConfirmationTime nullable.Nullable[BlockTime] `json:"confirmation_time,omitempty"`
+	Fee              *Integer                     `json:"fee,omitempty"`
+	Received         *Integer                     `json:"received,omitempty"`
+	Sent             *Integer                     `json:"sent,omitempty"`
+	TransactionType  interface{}                  `json:"transaction_type,omitempty"`
+	Txid             string                       `json:"txid"`
+}
+
 // TransferTransportEndpoint defines model for TransferTransportEndpoint.
 type TransferTransportEndpoint struct {
 	Endpoint      *string     `json:"endpoint,omitempty"`
@@ -356,6 +372,18 @@ type GetLightningSendFeeEstimateParams struct {
 
 // ListLightningPaymentsParams defines parameters for ListLightningPayments.
 type ListLightningPaymentsParams struct {
+	// XpubVan Account extended public key of the vanilla (bitcoin) account, m/86'/0'/0' (mainnet) or m/86'/1'/0' (test networks), base58
+	XpubVan XpubVan `json:"xpub-van"`
+
+	// XpubCol Account extended public key of the colored (RGB) account, m/86'/827166'/0' (mainnet) or m/86'/827167'/0' (test networks), base58
+	XpubCol XpubCol `json:"xpub-col"`
+
+	// MasterFingerprint BIP32 fingerprint of the master key, 8 hex digits
+	MasterFingerprint MasterFingerprint `json:"master-fingerprint"`
+}
+
+// ListTransactionsParams defines parameters for ListTransactions.
+type ListTransactionsParams struct {
 	// XpubVan Account extended public key of the vanilla (bitcoin) account, m/86'/0'/0' (mainnet) or m/86'/1'/0' (test networks), base58
 	XpubVan XpubVan `json:"xpub-van"`
 
@@ -787,6 +815,15 @@ type ClientInterface interface {
 	// Corresponds with GET /lightning/listpayments (the `ListLightningPayments` operationId).
 	ListLightningPayments(ctx context.Context, params *ListLightningPaymentsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListTransactions On-chain transactions of the wallet, or of its node
+	//
+	// In no public reference, yet served by deployments; others answer 404.
+	// What left the wallet to others in a transaction is sent - received -
+	// fee: nothing else shows that bitcoin was sent before.
+	//
+	// Corresponds with GET /lightning/listtransactions (the `ListTransactions` operationId).
+	ListTransactions(ctx context.Context, params *ListTransactionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListOnchainTransfersWithBody On-chain transfers of one RGB asset
 	//
 	// Takes any type of body and a specified content type.
@@ -1090,6 +1127,25 @@ func (c *Client) GetLightningSendFeeEstimate(ctx context.Context, params *GetLig
 // Corresponds with GET /lightning/listpayments (the `ListLightningPayments` operationId).
 func (c *Client) ListLightningPayments(ctx context.Context, params *ListLightningPaymentsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListLightningPaymentsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListTransactions On-chain transactions of the wallet, or of its node
+//
+// In no public reference, yet served by deployments; others answer 404.
+// What left the wallet to others in a transaction is sent - received -
+// fee: nothing else shows that bitcoin was sent before.
+//
+// Corresponds with GET /lightning/listtransactions (the `ListTransactions` operationId).
+func (c *Client) ListTransactions(ctx context.Context, params *ListTransactionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListTransactionsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1676,6 +1732,64 @@ func NewListLightningPaymentsRequest(server string, params *ListLightningPayment
 	}
 
 	operationPath := fmt.Sprintf("/lightning/listpayments")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "xpub-van", params.XpubVan, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("xpub-van", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "xpub-col", params.XpubCol, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("xpub-col", headerParam1)
+
+		var headerParam2 string
+
+		headerParam2, err = runtime.StyleParamWithOptions("simple", false, "master-fingerprint", params.MasterFingerprint, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("master-fingerprint", headerParam2)
+
+	}
+
+	return req, nil
+}
+
+// NewListTransactionsRequest constructs an http.Request for the ListTransactions method
+func NewListTransactionsRequest(server string, params *ListTransactionsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/lightning/listtransactions")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -2610,6 +2724,17 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /lightning/listpayments (the `ListLightningPayments` operationId).
 	ListLightningPaymentsWithResponse(ctx context.Context, params *ListLightningPaymentsParams, reqEditors ...RequestEditorFn) (*ListLightningPaymentsReply, error)
 
+	// ListTransactionsWithResponse On-chain transactions of the wallet, or of its node
+	//
+	// In no public reference, yet served by deployments; others answer 404.
+	// What left the wallet to others in a transaction is sent - received -
+	// fee: nothing else shows that bitcoin was sent before.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /lightning/listtransactions (the `ListTransactions` operationId).
+	ListTransactionsWithResponse(ctx context.Context, params *ListTransactionsParams, reqEditors ...RequestEditorFn) (*ListTransactionsReply, error)
+
 	// ListOnchainTransfersWithBodyWithResponse On-chain transfers of one RGB asset
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -3007,6 +3132,54 @@ func (r ListLightningPaymentsReply) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListLightningPaymentsReply) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListTransactionsReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]Transaction
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListTransactionsReply) GetJSON200() *[]Transaction {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ListTransactionsReply) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListTransactionsReply) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListTransactionsReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListTransactionsReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListTransactionsReply) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3685,6 +3858,23 @@ func (c *ClientWithResponses) ListLightningPaymentsWithResponse(ctx context.Cont
 	return ParseListLightningPaymentsReply(rsp)
 }
 
+// ListTransactionsWithResponse On-chain transactions of the wallet, or of its node
+//
+// In no public reference, yet served by deployments; others answer 404.
+// What left the wallet to others in a transaction is sent - received -
+// fee: nothing else shows that bitcoin was sent before.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /lightning/listtransactions (the `ListTransactions` operationId).
+func (c *ClientWithResponses) ListTransactionsWithResponse(ctx context.Context, params *ListTransactionsParams, reqEditors ...RequestEditorFn) (*ListTransactionsReply, error) {
+	rsp, err := c.ListTransactions(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListTransactionsReply(rsp)
+}
+
 // ListOnchainTransfersWithBodyWithResponse On-chain transfers of one RGB asset
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -4112,6 +4302,39 @@ func ParseListLightningPaymentsReply(rsp *http.Response) (*ListLightningPayments
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest ListLightningPaymentsResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListTransactionsReply parses an HTTP response from a ListTransactionsWithResponse call
+func ParseListTransactionsReply(rsp *http.Response) (*ListTransactionsReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListTransactionsReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []Transaction
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
