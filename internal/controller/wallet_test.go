@@ -4,13 +4,8 @@ import (
 	"cmp"
 	"encoding/pem"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -207,10 +202,12 @@ func TestUnusableWallets(t *testing.T) {
 		"its service answers a balance too slowly": {
 			make: endpoint(func(w *world, e *v1alpha1.Endpoint) {
 				e.Timeout = &metav1.Duration{Duration: time.Second}
-				e.URL = w.relay(func(r *http.Request) {
-					if r.URL.Path == "/lightning/balance" {
+				e.URL = w.relay(func(_ http.ResponseWriter, r *http.Request) bool {
+					slow := r.URL.Path == "/lightning/balance"
+					if slow {
 						<-r.Context().Done() // until the operator gives up
 					}
+					return slow
 				})
 			}),
 			want: verdict{"", v1alpha1.ReasonServiceUnavailable, []string{"balance cannot be read", "Timeout"}}, signer: true,
@@ -300,33 +297,6 @@ func TestUnusableWallets(t *testing.T) {
 			w.untouched()
 		})
 	}
-}
-
-// relay is a service in front of the sandbox; each request passes through do first.
-func (w *world) relay(do func(*http.Request)) string {
-	w.t.Helper()
-	target, err := url.Parse(w.url)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		do(r)
-		if r.Context().Err() == nil {
-			proxy.ServeHTTP(out, r)
-		}
-	}))
-	w.t.Cleanup(server.Close)
-	return server.URL
-}
-
-// secured is the sandbox behind a certificate that nobody signed.
-func (w *world) secured() *httptest.Server {
-	server := httptest.NewUnstartedServer(w.sandbox.Handler())
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are the case
-	server.StartTLS()
-	w.t.Cleanup(server.Close)
-	return server
 }
 
 // TestPlainHTTPIsRefused is the API server's work.

@@ -5,6 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -93,7 +99,7 @@ func (w *world) pass(object client.Object) time.Duration {
 	case err != nil:
 		return time.Second
 	}
-	if w.exists(object) {
+	if w.exists(object) && w.boundary == nil {
 		if err := testkit.CheckStatus(object); err != nil {
 			w.t.Fatal(err)
 		}
@@ -425,4 +431,38 @@ func (w *world) epochName() string {
 	wallet := w.wallet("main")
 	w.get(wallet)
 	return payment.EpochName(wallet.Status.XpubVanilla)
+}
+
+// relay is a service in front of the sandbox, which gets the requests that answer does not answer.
+func (w *world) relay(answer func(http.ResponseWriter, *http.Request) bool) string {
+	w.t.Helper()
+	target, err := url.Parse(w.url)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if !answer(out, r) {
+			proxy.ServeHTTP(out, r)
+		}
+	}))
+	w.t.Cleanup(server.Close)
+	return server.URL
+}
+
+// secured is the sandbox behind a certificate that nobody signed.
+func (w *world) secured() *httptest.Server {
+	server := httptest.NewUnstartedServer(w.sandbox.Handler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are the case
+	server.StartTLS()
+	w.t.Cleanup(server.Close)
+	return server
+}
+
+func asJSON(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
