@@ -268,7 +268,7 @@ func TestDecide(t *testing.T) {
 		"the same invoice in another resource names who pays it": {
 			order: lightning, phase: v1alpha1.RecordSubmitted, change: situations["another holder"],
 			want:         ends(v1alpha1.PaymentFailed, v1alpha1.ReasonDuplicatePayment),
-			wantMentions: []string{"LightningPayment shop/somebody-else", "Submitted", "nothing was sent by this resource"},
+			wantMentions: []string{"LightningPayment shop/somebody-else", "nothing was sent by this resource"},
 		},
 		"the same invoice in another namespace is another holder's": {
 			order: lightning, phase: v1alpha1.RecordClaimed, change: journal(func(j *v1alpha1.PaymentJournal) { j.Holder.Namespace = "other" }),
@@ -315,7 +315,7 @@ func TestDecide(t *testing.T) {
 		"a reused name says what to do": {
 			order: onchain, phase: v1alpha1.RecordSucceeded, change: func(f *Facts) { f.Order.FeeRate++ },
 			want:         ends(v1alpha1.PaymentFailed, v1alpha1.ReasonDuplicatePayment),
-			wantMentions: []string{"Succeeded", "new idempotencyKey", "nothing was sent by this one"},
+			wantMentions: []string{"record oc-", "new idempotencyKey", "nothing was sent by this one"},
 		},
 		"another destination is another order": {
 			order: onchain, phase: v1alpha1.RecordClaimed, change: func(f *Facts) { f.Order.Destination += "x" },
@@ -534,6 +534,13 @@ func TestDecide(t *testing.T) {
 		"a changed wallet keeps a payment from being looked for": {
 			order: lightning, phase: v1alpha1.RecordSubmitting, change: situations["wallet changed"],
 			want: rests(submitting, v1alpha1.ReasonWalletChanged, time.Minute), wantMentions: []string{"set them back"},
+		},
+		"a wallet that cannot be read has not changed": {
+			order: lightning, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) {
+				situations["waiting"](f)
+				f.Order.Wallet = v1alpha1.RecordWallet{Name: "main"}
+			},
+			want: rests(submitting, v1alpha1.ReasonWalletNotReady, 59*time.Second),
 		},
 		"tracking is abandoned also where the wallet changed": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { situations["wallet changed"](f); situations["abandoned"](f) },

@@ -107,7 +107,12 @@ func FuzzTransitions(f *testing.F) {
 // FuzzSendClaimName holds that two ids never share a record, and that each has one that the API server takes.
 func FuzzSendClaimName(f *testing.F) {
 	for _, pair := range [][2]string{
-		{sendID, strings.ToUpper(sendID)}, {"a", "a-"}, {"", "x"}, {"ABC", "x" + digest("send", "ABC")}, {"é", "e"}, {"-", "--"},
+		{sendID, strings.ToUpper(sendID)},
+		{"a", "a-"},
+		{"", "x"},
+		{"ABC", "x" + digest("send", "ABC")},
+		{"é", "e"},
+		{"-", "--"},
 		{strings.Repeat("a", 100), strings.Repeat("a", 101)},
 	} {
 		f.Add(pair[0], pair[1])

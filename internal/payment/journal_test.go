@@ -378,6 +378,11 @@ func TestSightedLightning(t *testing.T) {
 			from: v1alpha1.RecordSucceeded, looks: []look{{landedAt(0), complete}, {landedAt(900), complete}}, want: v1alpha1.RecordSucceeded,
 			wantReason: v1alpha1.ReasonSucceeded,
 		},
+		"what succeeded stays so, whatever is seen later": {
+			from:  v1alpha1.RecordSucceeded,
+			looks: []look{{landedAt(0), pending}, {landedAt(100), failed}, {landedAt(200), failed}, {landedAt(300), inbound}},
+			want:  v1alpha1.RecordSucceeded, wantReason: v1alpha1.ReasonSucceeded,
+		},
 		"the last attempt that left no trace is the end": {
 			from: v1alpha1.RecordSubmitting, attempt: 3, looks: []look{{landedAt(0), complete}}, want: v1alpha1.RecordFailed,
 			wantReason: v1alpha1.ReasonPaymentFailed, mention: "never accepted",
@@ -584,6 +589,7 @@ func TestForgottenSend(t *testing.T) {
 		"forgotten, even in a complete list":        {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), Sighting{Presence: Absent, Complete: true}}}, want: v1alpha1.RecordSubmitted},
 		"an asset that is forgotten is named":       {order: makeAssetOrder, from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), absent}, {seconds(30), absent}}, want: v1alpha1.RecordUnknown, mention: "10 of " + assetID},
 		"a send without an answer is not forgotten": {from: v1alpha1.RecordSubmitting, looks: []look{{seconds(0), absent}, {seconds(3600), absent}}, want: v1alpha1.RecordSubmitting},
+		"what is received is no send":               {from: v1alpha1.RecordSubmitting, looks: []look{{landed, Sighting{Presence: Inbound}}}, want: v1alpha1.RecordSubmitting},
 		"silence is not forgetting":                 {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), Sighting{}}, {seconds(3600), Sighting{}}}, want: v1alpha1.RecordSubmitted},
 	} {
 		t.Run(name, func(t *testing.T) {
