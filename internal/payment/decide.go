@@ -199,8 +199,8 @@ func decideDuplicate(f Facts) Decision {
 	}
 	holder := f.Record.Journal.Holder
 	return f.stop(deadEnd(v1alpha1.ReasonDuplicatePayment,
-		"%s %s/%s pays this invoice, or paid it, and is %s; nothing was sent by this resource: ask the payee for another invoice, or delete this resource",
-		holder.Kind, holder.Namespace, holder.Name, f.Record.Journal.Phase))
+		"%s %s/%s pays this invoice, or paid it, see its status; nothing was sent by this resource: ask the payee for another invoice, or delete this resource",
+		holder.Kind, holder.Namespace, holder.Name))
 }
 
 // decideReused is for a resource whose name an earlier order already used.
@@ -209,8 +209,8 @@ func decideReused(f Facts) Decision {
 		return Decision{Projection: pending(&Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "deleted, nothing was sent"})}
 	}
 	return f.stop(deadEnd(v1alpha1.ReasonDuplicatePayment,
-		"an earlier resource of this name ordered something else (record %s, %s), and nothing was sent by this one; declare it under a new name, or with a new idempotencyKey",
-		f.Record.Name, f.Record.Journal.Phase))
+		"an earlier resource of this name ordered something else (record %s), and nothing was sent by this one; declare it under a new name, or with a new idempotencyKey",
+		f.Record.Name))
 }
 
 // SameOrder reports whether order is what record was made for.

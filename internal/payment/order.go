@@ -183,7 +183,7 @@ func NewLightningOrder(pay *v1alpha1.LightningPayment, paymentRequest string, ne
 		terms.Asset = &bolt11.Asset{ID: pay.Spec.Asset.ID, Amount: uint64(pay.Spec.Asset.Amount)}
 	}
 	if err := invoice.CheckPayable(terms); err != nil {
-		return order, refusedInvoice(err)
+		return order, refusedInvoice(invoice, err)
 	}
 	return order, elapsed(order, now)
 }

@@ -3,6 +3,7 @@ package payment
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
@@ -10,8 +11,8 @@ import (
 	"github.com/utexo/utexo-operator/internal/rgb"
 )
 
-// refusedInvoice turns a refusal of a readable BOLT11 into the obstacle that the payment shows.
-func refusedInvoice(err error) *Obstacle {
+// refusedInvoice turns a refusal of invoice, which is readable, into the obstacle that the payment shows.
+func refusedInvoice(invoice *bolt11.Invoice, err error) *Obstacle {
 	refusal, ok := errors.AsType[*bolt11.Refusal](err)
 	if !ok {
 		return deadEnd(v1alpha1.ReasonInvalidInvoice, "%v", err)
@@ -21,7 +22,10 @@ func refusedInvoice(err error) *Obstacle {
 	case bolt11.WrongNetwork:
 		reason = v1alpha1.ReasonWrongNetwork
 	case bolt11.Expired:
-		reason = v1alpha1.ReasonInvoiceExpired
+		// One message before and after that instant: a dead end does not change by itself.
+		return deadEnd(v1alpha1.ReasonInvoiceExpired,
+			"the invoice expires, or expired, at %s, and no payment is begun later than %s before; nothing was sent: ask for a new one",
+			invoice.ExpiresAt().Format(time.RFC3339), ExpiryMargin)
 	case bolt11.AmountMismatch, bolt11.AssetMismatch:
 		reason = v1alpha1.ReasonAmountMismatch
 	}
