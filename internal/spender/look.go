@@ -137,7 +137,7 @@ func (s *Spender) ownNode(ctx context.Context, session *Session) (node, problem 
 func lookOnchain(ctx context.Context, record *v1alpha1.PaymentRecord, session *Session) payment.Sighting {
 	found, presence, err := session.Service.OnchainSend(ctx, record.Journal.RequestID)
 	switch {
-	case presence == utexo.Absent:
+	case presence == utexo.Absent, forgotten(err):
 		return payment.Sighting{Presence: payment.Absent}
 	case presence != utexo.Present && err != nil:
 		return payment.Sighting{Problem: problemOf(err)}
@@ -159,6 +159,11 @@ func lookOnchain(ctx context.Context, record *v1alpha1.PaymentRecord, session *S
 		seen.Retryable = &found.Retryable
 	}
 	return seen
+}
+
+// forgotten reports whether err is a 404 about a send, in whatever words: absence of a send that was there proves nothing, but is news.
+func forgotten(err error) bool {
+	return notFoundAtAll(err) && !errors.Is(err, utexo.ErrNotAvailable) && !errors.Is(err, utexo.ErrWalletNotRegistered)
 }
 
 func sendState(status utexo.SendStatus) payment.State {
