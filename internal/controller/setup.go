@@ -142,9 +142,18 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 	return c.Receipt.setup(mgr, options.Namespace)
 }
 
-// declared passes what people change: spec, annotations, deletion. Our own status writes are not news.
+// declared passes what people change: spec, annotations, deletion, and a status that was taken away, which is written anew. Our own
+// status writes are not news.
 func declared() predicate.Predicate {
-	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, after := e.ObjectOld.(conditioned), e.ObjectNew.(conditioned)
+			return len(before.GetConditions()) > 0 && len(after.GetConditions()) == 0
+		},
+	})
 }
 
 // walletChanged passes what others wait for: a Wallet that appears, changes, or becomes ready.
