@@ -422,9 +422,9 @@ func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requ
 		// Taken, and nobody knows as what: as good as no answer.
 		return next, nil, false
 	case answer == EndAccepted:
-		next.Phase = v1alpha1.RecordSubmitted
+		inFlight(&next) // also where another process, which had no answer to wait for, called it Unknown meanwhile
 		next.RequestID = limitTo(requestID, 256)
-		return next, nil, true
+		return next, nil, !repeated // the call that had no answer may still land, and end what is begun next
 	case answer == EndNotSent && !repeated:
 		return Refused(next, refusal, policy, now), nil, true
 	case answer == EndRefused && !lightning && !repeated:
