@@ -198,10 +198,19 @@ func decideDuplicate(f Facts) Decision {
 		return Decision{Projection: pending(&Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "deleted, nothing was sent"})}
 	}
 	holder := f.Record.Journal.Holder
-	return f.stop(deadEnd(v1alpha1.ReasonDuplicatePayment,
+	obstacle := deadEnd(v1alpha1.ReasonDuplicatePayment,
 		"%s %s/%s pays this invoice, or paid it, see its status; nothing was sent by this resource: ask the payee for another invoice, or delete this resource",
-		holder.Kind, holder.Namespace, holder.Name))
+		holder.Kind, holder.Namespace, holder.Name)
+	switch f.Record.Journal.Phase {
+	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordSubmitting:
+		// It may still be given up, and then this resource pays: that must not happen to one that was called failed.
+		obstacle.DeadEnd, obstacle.RetryAfter = false, duplicatePoll
+	}
+	return f.stop(obstacle)
 }
+
+// duplicatePoll is how often a resource looks whether the other one that pays the same invoice gave it up.
+const duplicatePoll = time.Minute
 
 // decideReused is for a resource whose name an earlier order already used.
 func decideReused(f Facts) Decision {

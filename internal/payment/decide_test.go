@@ -61,6 +61,8 @@ func TestDecideInEverySituation(t *testing.T) {
 		"held":        rests(pending, v1alpha1.ReasonWalletBusy, 5*time.Second).unheld(),
 		"no order":    rests(pending, v1alpha1.ReasonProgressing, 0).unheld(),
 	}
+	// What the other resource may still give up is no dead end.
+	undecided := rests(pending, v1alpha1.ReasonDuplicatePayment, time.Minute).unheld()
 	released := maps.Clone(unclaimed)
 	released["no order"] = cancelled
 	claimed := map[string]outcome{
@@ -72,7 +74,7 @@ func TestDecideInEverySituation(t *testing.T) {
 		"invalid":        outcome{Step: Continue}.writing(v1alpha1.RecordFailed),
 		"held":           rests(pending, v1alpha1.ReasonWalletBusy, 5*time.Second),
 		"wallet changed": outcome{Step: Continue}.writing(v1alpha1.RecordCancelled),
-		"another holder": duplicate,
+		"another holder": undecided,
 		"reused name":    duplicate,
 		"no order":       rests(pending, v1alpha1.ReasonProgressing, 0),
 	}
@@ -88,7 +90,9 @@ func TestDecideInEverySituation(t *testing.T) {
 			"no order":       rests(phase, reason, 0),
 		}
 	}
-	unclear := watched(submitting, v1alpha1.ReasonSubmitting)
+	submittingLightning := watched(submitting, v1alpha1.ReasonSubmitting)
+	submittingLightning["another holder"] = undecided
+	unclear := maps.Clone(submittingLightning)
 	unclear["deleting"] = unknown.writing(v1alpha1.RecordUnknown)
 	unclear["suspended"] = rests(submitting, v1alpha1.ReasonSuspended, 0)
 	unclear["unspendable"] = rests(submitting, v1alpha1.ReasonJournalLost, 10*time.Second)
@@ -110,7 +114,7 @@ func TestDecideInEverySituation(t *testing.T) {
 		{v1alpha1.RecordLightningPayment, "", outcome{Step: Claim}, unclaimed},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordClaimed, outcome{Step: Submit}, claimed},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordBegan, outcome{Step: Submit}, claimed},
-		{v1alpha1.RecordLightningPayment, v1alpha1.RecordSubmitting, outcome{Step: Observe}, watched(submitting, v1alpha1.ReasonSubmitting)},
+		{v1alpha1.RecordLightningPayment, v1alpha1.RecordSubmitting, outcome{Step: Observe}, submittingLightning},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordSubmitted, outcome{Step: Observe}, watched(inFlight, v1alpha1.ReasonInFlight)},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordSucceeded, succeeded, over},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordFailed, failed.after(280 * time.Second), looksAgain},
@@ -272,7 +276,7 @@ func TestDecide(t *testing.T) {
 		},
 		"the same invoice in another namespace is another holder's": {
 			order: lightning, phase: v1alpha1.RecordClaimed, change: journal(func(j *v1alpha1.PaymentJournal) { j.Holder.Namespace = "other" }),
-			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonDuplicatePayment), wantMentions: []string{"other/rent"},
+			want: rests(pending, v1alpha1.ReasonDuplicatePayment, time.Minute).unheld(), wantMentions: []string{"other/rent"},
 		},
 		"a resource that was created again is the same holder": {
 			order: lightning, phase: v1alpha1.RecordSubmitted, change: journal(func(j *v1alpha1.PaymentJournal) { j.Holder.UID = "another-uid" }),
