@@ -1,0 +1,418 @@
+package simulation
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+)
+
+// apiServer keeps objects as an API server does, as far as the operator can tell: one resourceVersion for all, compare-and-swap, a status
+// subresource of its own, generations, finalizers, and the history that watches replay. It is written for this test because a payment makes
+// some thirty calls, and thousands of payments have to fit in a minute.
+type apiServer struct {
+	clock    clock.PassiveClock
+	revision int64
+	uids     int
+	objects  map[objectKey]*history
+	keys     []objectKey // of objects, in the order of creation: maps have no order
+	watches  map[string][]change
+	rules    rules
+	// written is told of every change that was stored.
+	written func(change)
+}
+
+// rules are what the API server guarantees. The zero value keeps them all; only tests of the oracles break some.
+type rules struct {
+	// blindPatches ignores the resourceVersion of patches of a kind.
+	blindPatches string
+	// swallows says which patches are answered as if they were stored, and are not.
+	swallows func(before, after client.Object) bool
+	// rewrites changes what is stored.
+	rewrites func(client.Object)
+}
+
+type objectKey struct{ kind, namespace, name string }
+
+func (k objectKey) String() string { return k.kind + " " + k.name }
+
+// change is one stored write. before is nil at a creation, after once the object is gone.
+type change struct {
+	revision      int64
+	key           objectKey
+	before, after client.Object
+}
+
+// history is all that one name ever held, oldest first; an object of nil is one that is gone.
+type history []version
+
+type version struct {
+	revision int64
+	object   client.Object
+}
+
+func newAPIServer(now clock.PassiveClock) *apiServer {
+	return &apiServer{clock: now, objects: map[objectKey]*history{}, watches: map[string][]change{}, written: func(change) {}}
+}
+
+// kindOf names the kinds that the operator uses. A simulation has no others.
+func kindOf(object any) string {
+	switch object.(type) {
+	case *v1alpha1.PaymentRecord, *v1alpha1.PaymentRecordList:
+		return "PaymentRecord"
+	case *v1alpha1.LightningPayment:
+		return "LightningPayment"
+	case *v1alpha1.OnchainSend:
+		return "OnchainSend"
+	case *v1alpha1.Wallet:
+		return "Wallet"
+	case *v1alpha1.LightningInvoice:
+		return "LightningInvoice"
+	case *coordinationv1.Lease:
+		return "Lease"
+	case *corev1.Secret:
+		return "Secret"
+	}
+	panic(fmt.Sprintf("the simulated API server has no %T", object))
+}
+
+func keyOf(object client.Object) objectKey {
+	return objectKey{kindOf(object), object.GetNamespace(), object.GetName()}
+}
+
+func resourceOf(kind string) schema.GroupResource {
+	return schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: kind}
+}
+
+// at returns what key held at revision; nil for nothing.
+func (a *apiServer) at(key objectKey, revision int64) client.Object {
+	held := a.objects[key]
+	if held == nil {
+		return nil
+	}
+	for i := len(*held) - 1; i >= 0; i-- {
+		if (*held)[i].revision <= revision {
+			return (*held)[i].object
+		}
+	}
+	return nil
+}
+
+func (a *apiServer) current(key objectKey) client.Object { return a.at(key, a.revision) }
+
+// get reads key as it was at revision into object.
+func (a *apiServer) get(key objectKey, object client.Object, revision int64) error {
+	found := a.at(key, revision)
+	if found == nil {
+		return apierrors.NewNotFound(resourceOf(key.kind), key.name)
+	}
+	assign(object, found)
+	return nil
+}
+
+// assign makes object a copy of value.
+func assign(object, value client.Object) {
+	reflect.ValueOf(object).Elem().Set(reflect.ValueOf(value.DeepCopyObject()).Elem())
+}
+
+// listRecords lists PaymentRecords, the only kind that the operator lists.
+func (a *apiServer) listRecords(list *v1alpha1.PaymentRecordList, options *client.ListOptions) {
+	selector := options.LabelSelector
+	if selector == nil {
+		selector = labels.Everything()
+	}
+	for _, key := range a.keys {
+		if key.kind != "PaymentRecord" || options.Namespace != "" && key.namespace != options.Namespace {
+			continue
+		}
+		found := a.current(key)
+		if found == nil || !selector.Matches(labels.Set(found.GetLabels())) {
+			continue
+		}
+		list.Items = append(list.Items, *found.(*v1alpha1.PaymentRecord).DeepCopy())
+		if options.Limit > 0 && int64(len(list.Items)) == options.Limit {
+			return
+		}
+	}
+}
+
+func (a *apiServer) create(object client.Object) error {
+	key := keyOf(object)
+	if a.current(key) != nil {
+		return apierrors.NewAlreadyExists(resourceOf(key.kind), key.name)
+	}
+	created := decoded(object, encoded(object))
+	a.uids++
+	created.SetUID(types.UID(fmt.Sprintf("00000000-0000-4000-8000-%012d", a.uids)))
+	created.SetCreationTimestamp(metav1.NewTime(a.clock.Now().Truncate(1e9)))
+	created.SetGeneration(1)
+	created.SetDeletionTimestamp(nil)
+	switch o := created.(type) {
+	case *v1alpha1.LightningPayment:
+		o.Status = v1alpha1.LightningPaymentStatus{ObservedGeneration: -1}
+	case *v1alpha1.OnchainSend:
+		o.Status = v1alpha1.OnchainSendStatus{ObservedGeneration: -1}
+	case *v1alpha1.Wallet:
+		o.Status = v1alpha1.WalletStatus{ObservedGeneration: -1}
+	case *corev1.Secret:
+		for name, text := range o.StringData {
+			if o.Data == nil {
+				o.Data = map[string][]byte{}
+			}
+			o.Data[name] = []byte(text)
+		}
+		o.StringData = nil
+	}
+	a.store(key, nil, created)
+	assign(object, created)
+	return nil
+}
+
+// patch applies a JSON merge patch (RFC 7386) to the object or to its status, and returns the result in object.
+func (a *apiServer) patch(object client.Object, data []byte, status bool) error {
+	key := keyOf(object)
+	before := a.current(key)
+	if before == nil {
+		return apierrors.NewNotFound(resourceOf(key.kind), key.name)
+	}
+	patch, document := generic(data), generic(encoded(before))
+	if metadata, ok := patch["metadata"].(map[string]any); ok && a.rules.blindPatches != key.kind {
+		if expected, ok := metadata["resourceVersion"].(string); ok && expected != before.GetResourceVersion() {
+			return apierrors.NewConflict(resourceOf(key.kind), key.name, fmt.Errorf("it is at %s, not %s", before.GetResourceVersion(), expected))
+		}
+	}
+	text, err := json.Marshal(merged(document, patch))
+	if err != nil {
+		return apierrors.NewBadRequest(err.Error())
+	}
+	after := decoded(object, text)
+	after.SetUID(before.GetUID())
+	after.SetCreationTimestamp(before.GetCreationTimestamp())
+	after.SetDeletionTimestamp(before.GetDeletionTimestamp())
+	after.SetGeneration(before.GetGeneration())
+	after.SetResourceVersion(before.GetResourceVersion())
+	separate(before, after, status)
+	if err := validate(key, before, after); err != nil {
+		return err
+	}
+	switch {
+	case equality.Semantic.DeepEqual(before, after):
+		assign(object, before)
+		return nil
+	case a.rules.swallows != nil && a.rules.swallows(before, after):
+		assign(object, after)
+		return nil
+	}
+	if !status && specChanged(before, after) {
+		after.SetGeneration(before.GetGeneration() + 1)
+	}
+	if after.GetDeletionTimestamp() != nil && len(after.GetFinalizers()) == 0 {
+		a.store(key, before, nil)
+	} else {
+		a.store(key, before, after)
+	}
+	assign(object, after)
+	return nil
+}
+
+// update changes an object as a person does, on whatever it is now.
+func (a *apiServer) update(key objectKey, status bool, edit func(client.Object)) {
+	before := a.current(key)
+	if before == nil {
+		return
+	}
+	after := before.DeepCopyObject().(client.Object)
+	edit(after)
+	if !status && specChanged(before, after) {
+		after.SetGeneration(before.GetGeneration() + 1)
+	}
+	if after.GetDeletionTimestamp() != nil && len(after.GetFinalizers()) == 0 {
+		after = nil
+	}
+	a.store(key, before, after)
+}
+
+func (a *apiServer) remove(key objectKey) error {
+	before := a.current(key)
+	if before == nil {
+		return apierrors.NewNotFound(resourceOf(key.kind), key.name)
+	}
+	if len(before.GetFinalizers()) == 0 {
+		a.store(key, before, nil)
+		return nil
+	}
+	if before.GetDeletionTimestamp() == nil {
+		after := before.DeepCopyObject().(client.Object)
+		now := metav1.NewTime(a.clock.Now().Truncate(1e9))
+		after.SetDeletionTimestamp(&now)
+		after.SetGeneration(before.GetGeneration() + 1)
+		a.store(key, before, after)
+	}
+	return nil
+}
+
+func (a *apiServer) store(key objectKey, before, after client.Object) {
+	a.revision++
+	if after != nil {
+		if a.rules.rewrites != nil {
+			a.rules.rewrites(after)
+		}
+		after.SetResourceVersion(strconv.FormatInt(a.revision, 10))
+	}
+	held := a.objects[key]
+	if held == nil {
+		held = &history{}
+		a.objects[key] = held
+		a.keys = append(a.keys, key)
+	}
+	*held = append(*held, version{a.revision, after})
+	made := change{a.revision, key, before, after}
+	switch key.kind {
+	case "Wallet", "LightningPayment", "OnchainSend":
+		a.watches[key.kind] = append(a.watches[key.kind], made)
+	}
+	a.written(made)
+}
+
+// separate keeps a write of the object out of its status, and the other way round.
+func separate(before, after client.Object, status bool) {
+	switch b := before.(type) {
+	case *v1alpha1.LightningPayment:
+		a := after.(*v1alpha1.LightningPayment)
+		if status {
+			a.Spec, a.ObjectMeta = b.Spec, b.ObjectMeta
+		} else {
+			a.Status = b.Status
+		}
+	case *v1alpha1.OnchainSend:
+		a := after.(*v1alpha1.OnchainSend)
+		if status {
+			a.Spec, a.ObjectMeta = b.Spec, b.ObjectMeta
+		} else {
+			a.Status = b.Status
+		}
+	case *v1alpha1.Wallet:
+		a := after.(*v1alpha1.Wallet)
+		if status {
+			a.Spec, a.ObjectMeta = b.Spec, b.ObjectMeta
+		} else {
+			a.Status = b.Status
+		}
+	default:
+		if status {
+			panic(fmt.Sprintf("%T has no status", before))
+		}
+	}
+}
+
+func specChanged(before, after client.Object) bool {
+	switch b := before.(type) {
+	case *v1alpha1.LightningPayment:
+		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.LightningPayment).Spec)
+	case *v1alpha1.OnchainSend:
+		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.OnchainSend).Spec)
+	case *v1alpha1.Wallet:
+		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.Wallet).Spec)
+	case *v1alpha1.PaymentRecord:
+		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.PaymentRecord).Spec) ||
+			!equality.Semantic.DeepEqual(b.Journal, after.(*v1alpha1.PaymentRecord).Journal)
+	}
+	return false
+}
+
+// validate is the rules of PaymentRecord's schema that compare with what was there, as config/crd/bases has them, and that nobody adds a
+// finalizer to what is being deleted.
+func validate(key objectKey, before, after client.Object) error {
+	problem := ""
+	if before.GetDeletionTimestamp() != nil && len(after.GetFinalizers()) > len(before.GetFinalizers()) {
+		problem = "no new finalizers can be added if the object is being deleted"
+	}
+	if old, ok := before.(*v1alpha1.PaymentRecord); ok {
+		problem = invalidRecord(old, after.(*v1alpha1.PaymentRecord))
+	}
+	if problem == "" {
+		return nil
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: 422, Reason: metav1.StatusReasonInvalid, Message: key.String() + ": " + problem,
+	}}
+}
+
+func invalidRecord(old, record *v1alpha1.PaymentRecord) string {
+	was, is := &old.Journal, &record.Journal
+	free := was.Phase == v1alpha1.RecordCancelled || was.Phase == v1alpha1.RecordFailed && was.SubmittedAt == nil
+	claim := old.Spec.Kind == v1alpha1.RecordOrderClaim && record.Spec.Kind == v1alpha1.RecordOrderClaim
+	switch {
+	case !free && !claim && !equality.Semantic.DeepEqual(old.Spec, record.Spec):
+		return "spec is immutable"
+	case was.Phase == v1alpha1.RecordSucceeded && is.Phase != v1alpha1.RecordSucceeded:
+		return "a payment that succeeded stays so"
+	case is.Attempt < was.Attempt:
+		return "attempts are never taken back"
+	case was.RequestID != "" && is.RequestID != was.RequestID:
+		return "the service's id of a payment never changes"
+	case !free && !claim && (was.Holder.Kind != is.Holder.Kind || was.Holder.Namespace != is.Holder.Namespace || was.Holder.Name != is.Holder.Name):
+		return "a record changes hands only where nothing was submitted"
+	}
+	return ""
+}
+
+func encoded(object client.Object) []byte {
+	text, err := json.Marshal(object)
+	if err != nil {
+		panic(err) // typed objects encode
+	}
+	return text
+}
+
+// decoded returns a new object of prototype's type.
+func decoded(prototype client.Object, text []byte) client.Object {
+	made := reflect.New(reflect.TypeOf(prototype).Elem()).Interface().(client.Object)
+	if err := json.Unmarshal(text, made); err != nil {
+		panic(fmt.Sprintf("decoding %T: %v", prototype, err))
+	}
+	return made
+}
+
+func generic(text []byte) map[string]any {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var document map[string]any
+	if err := decoder.Decode(&document); err != nil {
+		panic(err) // we encoded it
+	}
+	return document
+}
+
+// merged applies patch to document as RFC 7386 says.
+func merged(document, patch map[string]any) map[string]any {
+	if document == nil {
+		document = map[string]any{}
+	}
+	for name, value := range patch {
+		switch v := value.(type) {
+		case nil:
+			delete(document, name)
+		case map[string]any:
+			inner, _ := document[name].(map[string]any)
+			document[name] = merged(inner, v)
+		default:
+			document[name] = value
+		}
+	}
+	return document
+}

@@ -1,0 +1,546 @@
+package simulation
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/sandbox"
+	"github.com/utexo/utexo-operator/internal/testkit"
+	"github.com/utexo/utexo-operator/internal/walletlock"
+)
+
+// judge holds a run against the invariants of docs/protocol.md. It believes no word of the operator: only the log of writes as they were
+// stored, the calls as they left, the answers as they came, and the ledger.
+type judge struct {
+	// calls are the begins and ends, by the xpub of their wallet, in the order in which they left.
+	calls map[string][]*moneyCall
+	// doubts say, by record, why its outcome may be Unknown.
+	doubts map[string]string
+	// restarted and foreign are of the service; armed are the faults that were put there.
+	restarted, foreign bool
+	armed              []sandbox.Fault
+	// replaced are the objects that a person creates again once they are gone.
+	replaced []*object
+	// watching tells that the run is over, quiet counts what it still did.
+	watching bool
+	writes   []string
+}
+
+func newJudge() judge {
+	return judge{calls: map[string][]*moneyCall{}, doubts: map[string]string{}}
+}
+
+// moneyCall is a begin or an end as it left a replica.
+type moneyCall struct {
+	task      *task
+	operation string
+	wallet    string
+	record    string
+	attempt   int32
+	end       bool
+	at        time.Time
+	// answered tells that the caller had an answer, clean that it was whole and readable, notSent that nothing left.
+	answered, clean, notSent bool
+	status                   int
+}
+
+func (c *moneyCall) unclear() bool { return !c.notSent && !c.clean }
+
+// writeAhead is what a record says before an end.
+type writeAhead struct {
+	record   string
+	attempt  int32
+	endCalls int32
+	txid     string
+	notAfter time.Time
+}
+
+// wrote is told of every stored write.
+func (s *sim) wrote(made change) {
+	t := s.current
+	if s.tracing && t == nil {
+		s.note("user: %s", made.key)
+	}
+	if s.judge.watching && made.key.kind != "Wallet" {
+		s.judge.writes = append(s.judge.writes, "K "+made.key.String())
+	}
+	switch made.key.kind {
+	case "PaymentRecord":
+		s.wroteRecord(made)
+	case "LightningPayment", "OnchainSend":
+		if made.after != nil {
+			s.scan("the status of "+made.key.name, string(encoded(made.after)))
+			s.keepsIDs(made)
+		}
+	}
+	s.recreateSoon(made)
+}
+
+// recreateSoon creates again what was deleted to be replaced.
+func (s *sim) recreateSoon(made change) {
+	if made.after == nil && len(s.judge.replaced) > 0 {
+		s.recreate()
+	}
+}
+
+// order of phases within an attempt.
+var phaseRank = map[v1alpha1.RecordPhase]int{
+	v1alpha1.RecordClaimed: 1, v1alpha1.RecordBegan: 2, v1alpha1.RecordSubmitting: 3, v1alpha1.RecordSubmitted: 4,
+	v1alpha1.RecordFailed: 5, v1alpha1.RecordCancelled: 5, v1alpha1.RecordUnknown: 5, v1alpha1.RecordSucceeded: 6, v1alpha1.RecordHeld: 1,
+}
+
+// wroteRecord checks that a record only goes forward, and keeps what the writing task announced.
+func (s *sim) wroteRecord(made change) {
+	if made.after == nil {
+		s.fail("I4", "the record %s was deleted", made.key.name)
+		return
+	}
+	after := made.after.(*v1alpha1.PaymentRecord)
+	s.scan("a record", string(encoded(after)))
+	if made.before != nil {
+		s.forward(made.key, &made.before.(*v1alpha1.PaymentRecord).Journal, &after.Journal)
+	}
+	if t := s.current; t != nil {
+		switch after.Journal.Phase {
+		case v1alpha1.RecordBegan:
+			t.began = after.Journal.Attempt
+		case v1alpha1.RecordSubmitting:
+			t.ahead = &writeAhead{
+				record: made.key.name, attempt: after.Journal.Attempt, endCalls: after.Journal.EndCalls, txid: after.Journal.Txid,
+				notAfter: after.Journal.NotAfter.Time,
+			}
+		default:
+			if t.ahead != nil && t.ahead.record == made.key.name {
+				t.ahead = nil
+			}
+		}
+	}
+}
+
+func (s *sim) forward(key objectKey, was, is *v1alpha1.PaymentJournal) {
+	back := phaseRank[is.Phase] < phaseRank[was.Phase]
+	switch {
+	case is.Attempt < was.Attempt:
+		s.fail("I10", "%s: attempt %d after %d", key, is.Attempt, was.Attempt)
+	case was.RequestID != "" && is.RequestID != was.RequestID:
+		s.fail("I10", "%s: id %q after %q", key, is.RequestID, was.RequestID)
+	case was.Phase == v1alpha1.RecordSucceeded && is.Phase != v1alpha1.RecordSucceeded:
+		s.fail("I10", "%s: %s after %s", key, is.Phase, was.Phase)
+	case was.Phase == v1alpha1.RecordUnknown && is.Phase != v1alpha1.RecordUnknown:
+		// Only the process that made the call, and has its answer, knows more.
+		t := s.current
+		s.check("I10", t != nil && t.ahead != nil && t.ahead.record == key.name && t.ahead.attempt == is.Attempt,
+			"%s: %s after %s, and nobody resolved it", key, is.Phase, was.Phase)
+	case back && is.Attempt > was.Attempt && is.Phase == v1alpha1.RecordBegan && was.Phase == v1alpha1.RecordBegan:
+	case back && is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordBegan || was.Phase == v1alpha1.RecordSubmitting):
+	case back && is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordCancelled || was.Phase == v1alpha1.RecordFailed) && was.SubmittedAt == nil:
+	case back && was.Phase == v1alpha1.RecordFailed && is.Phase == v1alpha1.RecordSubmitted: // a late word of the service
+	case back:
+		s.fail("I10", "%s: %s %d after %s %d", key, is.Phase, is.Attempt, was.Phase, was.Attempt)
+	}
+}
+
+// keepsIDs checks that what a status tells of a payment does not change.
+func (s *sim) keepsIDs(made change) {
+	if made.before == nil || made.before.GetUID() != made.after.GetUID() {
+		return
+	}
+	var was, is []string
+	switch a := made.after.(type) {
+	case *v1alpha1.LightningPayment:
+		b := made.before.(*v1alpha1.LightningPayment)
+		was, is = []string{b.Status.PaymentHash, b.Status.RequestID}, []string{a.Status.PaymentHash, a.Status.RequestID}
+	case *v1alpha1.OnchainSend:
+		b := made.before.(*v1alpha1.OnchainSend)
+		was, is = []string{b.Status.SendID}, []string{a.Status.SendID}
+	}
+	for i := range was {
+		if was[i] != "" && is[i] != was[i] && is[i] != "" {
+			s.fail("I10", "%s: the status says %q after %q", made.key, is[i], was[i])
+		}
+	}
+}
+
+// sending judges a request at the instant at which it leaves, and remembers begins and ends.
+func (s *sim) sending(t *task, operation, wallet string, body []byte) *moneyCall {
+	isBegin, isEnd := strings.HasSuffix(operation, "-begin"), strings.HasSuffix(operation, "-end")
+	if !isBegin && !isEnd {
+		return nil
+	}
+	now := s.clock.Now()
+	c := &moneyCall{task: t, operation: operation, wallet: wallet, record: t.object.record, attempt: t.began, end: isEnd, at: now}
+	if isEnd && t.ahead != nil {
+		c.attempt = t.ahead.attempt
+	}
+	earlier := s.judge.calls[wallet]
+	s.judge.calls[wallet] = append(earlier, c)
+	if s.judge.watching {
+		s.judge.writes = append(s.judge.writes, "U "+operation)
+	}
+	if isBegin {
+		s.sendingBegin(c, earlier)
+	} else {
+		s.sendingEnd(c, earlier, body)
+	}
+	return c
+}
+
+func (s *sim) sendingBegin(c *moneyCall, earlier []*moneyCall) {
+	again := 0
+	for _, e := range earlier {
+		switch {
+		case e.notSent:
+		case e.unclear() && c.at.Before(e.at.Add(quarantine)):
+			s.fail("I7", "%s begins %s after the unclear %s of %s", c.task.name, c.at.Sub(e.at), e.operation, e.task.name)
+		}
+		if e.record != c.record {
+			continue
+		}
+		if e.end && e.unclear() && strings.HasPrefix(c.operation, "onchain") {
+			s.fail("I8", "%s begins again after an unclear end", c.task.name)
+		}
+		if !e.end && e.attempt == c.attempt && !(e.clean && e.status != 200) {
+			again++
+		}
+	}
+	if again > 0 {
+		s.fail("I9", "%s: begin %d of attempt %d", c.task.name, again+1, c.attempt)
+	}
+	if c.at.After(c.task.object.order.startBefore) {
+		s.fail("R11", "%s begins at %s, after %s", c.task.name, c.at, c.task.object.order.startBefore)
+	}
+}
+
+func (s *sim) sendingEnd(c *moneyCall, earlier []*moneyCall, body []byte) {
+	ahead := c.task.ahead
+	switch {
+	case ahead == nil:
+		s.fail("I5", "%s ends without a write-ahead", c.task.name)
+		return
+	case ahead.record != c.record || ahead.txid != txidOf(body) || c.at.After(ahead.notAfter):
+		s.fail("I5", "%s ends %s until %s on the write-ahead %+v", c.task.name, txidOf(body), ahead.notAfter, *ahead)
+	}
+	ends := int32(1)
+	var last *moneyCall
+	for _, e := range earlier {
+		if e.notSent {
+			continue
+		}
+		last = e
+		if e.end && e.record == c.record && e.attempt == c.attempt {
+			ends++
+		}
+	}
+	limit := int32(1)
+	if strings.HasPrefix(c.operation, "onchain") {
+		limit = 4
+	}
+	if ends > limit {
+		s.fail("I9", "%s: end %d of attempt %d", c.task.name, ends, c.attempt)
+	}
+	if ends > ahead.endCalls {
+		s.fail("I5", "%s: end %d of attempt %d, and the record says %d", c.task.name, ends, c.attempt, ahead.endCalls)
+	}
+	if last == nil || last.record != c.record || last.attempt != c.attempt {
+		s.fail("I6", "%s ends attempt %d, and the last call of the wallet is %s", c.task.name, c.attempt, last)
+	}
+}
+
+func (c *moneyCall) String() string {
+	if c == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s of %s, attempt %d", c.operation, c.task.name, c.attempt)
+}
+
+// answered notes what the caller of a begin or an end learnt.
+func (s *sim) answered(c *moneyCall, a *answer, injected error) {
+	if c == nil {
+		return
+	}
+	c.answered, c.status = injected == nil, a.status
+	c.notSent = a.notSent()
+	c.clean = injected == nil && a.clean(c.operation)
+	if c.end && c.unclear() {
+		s.doubt(c.record, "an end without a clear answer")
+	}
+}
+
+// beforeBroadcast are the codes with which the reference server says that a send failed and nothing was broadcast.
+var beforeBroadcast = []string{"UNSUPPORTED_SOURCE", "CHANNEL_CLOSE_FAILED", "BALANCE_UPDATE_TIMEOUT"}
+
+// sawFailure notes that the service called a send failed in a way in which it also does where money moved.
+func (s *sim) sawFailure(t *task, operation string, a *answer) {
+	var status struct {
+		Status    string `json:"status"`
+		ErrorCode string `json:"error_code"`
+	}
+	if !strings.HasPrefix(operation, "onchain-send/") || json.Unmarshal(a.body, &status) != nil || status.Status != "FAILED" {
+		return
+	}
+	if s.profile != v1alpha1.ProfileReference || !slices.Contains(beforeBroadcast, status.ErrorCode) {
+		s.doubt(t.object.record, "the service says that it failed: "+status.ErrorCode)
+	}
+}
+
+// doubt notes a reason for which the outcome of a record may have to be left to a person.
+func (s *sim) doubt(record, why string) { s.judge.doubts[record] = why }
+
+// quarantine is the protocol's T_q.
+const quarantine = 300 * time.Second
+
+// final judges the end of the run.
+func (s *sim) final() {
+	for _, o := range s.orders {
+		s.judgeOrder(o)
+	}
+	s.judgeSends()
+	s.judgeObjects()
+	if len(s.failures) == 0 {
+		s.quiet()
+	}
+}
+
+func (s *sim) recordOf(name string) *v1alpha1.PaymentRecord {
+	found := s.api.current(objectKey{"PaymentRecord", operator, name})
+	if found == nil {
+		return nil
+	}
+	return found.(*v1alpha1.PaymentRecord)
+}
+
+// judgeOrder checks I1 to I4 of what was ordered, possibly by several resources.
+func (s *sim) judgeOrder(o *order) {
+	moved := s.service.Moved(o.key)
+	s.note("order %s of %d sat: moved %d times", short(o.key), o.sats, len(moved))
+	if len(moved) > 1 {
+		s.fail("I1", "order %s moved %d times", short(o.key), len(moved))
+	}
+	var phases []v1alpha1.RecordPhase
+	var names []string
+	for _, object := range o.objects {
+		record := s.recordOf(object.record)
+		if record == nil || slices.Contains(names, object.record) {
+			continue
+		}
+		names = append(names, object.record)
+		phases = append(phases, record.Journal.Phase)
+		s.judgeRecord(o, object, record, moved)
+	}
+	lightning := o.kind == v1alpha1.RecordLightningPayment
+	if s.abandoned(o) {
+		s.check("I4", len(moved) == 0 || len(phases) > 0, "order %s moved, and there is no record", short(o.key))
+	} else if len(moved) > 0 && !slices.Contains(phases, v1alpha1.RecordSucceeded) && (lightning || !slices.Contains(phases, v1alpha1.RecordUnknown)) {
+		s.fail("I4", "order %s moved, and its records are %v", short(o.key), phases)
+	}
+	succeeded := 0
+	for _, phase := range phases {
+		if phase == v1alpha1.RecordSucceeded {
+			succeeded++
+		}
+	}
+	s.check("I2", succeeded <= max(len(moved), 0), "order %s: %d succeeded, moved %d times", short(o.key), succeeded, len(moved))
+}
+
+func (s *sim) judgeRecord(o *order, object *object, record *v1alpha1.PaymentRecord, moved []sandbox.Entry) {
+	s.note("record %s: %s attempt %d: %s %s", short(record.Name), record.Journal.Phase, record.Journal.Attempt, record.Journal.Reason,
+		record.Journal.Message)
+	switch record.Journal.Phase {
+	case v1alpha1.RecordSucceeded:
+		if len(moved) == 1 {
+			s.judgeMovement(o, moved[0])
+		}
+	case v1alpha1.RecordFailed, v1alpha1.RecordCancelled:
+		if len(moved) > 0 && (o.kind == v1alpha1.RecordLightningPayment || s.mine(object, moved[0])) {
+			s.fail("I3", "%s is %s, and the money moved", object.key, record.Journal.Phase)
+		}
+	case v1alpha1.RecordUnknown:
+		switch why := s.judge.doubts[object.record]; {
+		case o.kind == v1alpha1.RecordLightningPayment:
+			s.fail("I14", "%s is Unknown, and a Lightning payment never has to be", object.key)
+		case why == "" && !s.judge.restarted && !s.judge.foreign && !s.confused():
+			s.fail("I14", "%s is Unknown, and nothing was unclear: %s", object.key, record.Journal.Message)
+		}
+	default:
+		s.check("I13", s.abandoned(o), "%s came to rest as %s", object.key, record.Journal.Phase)
+	}
+}
+
+// abandoned reports whether a resource of the order was taken away by force and is not there: then its record waits for it.
+func (s *sim) abandoned(o *order) bool {
+	return slices.ContainsFunc(o.objects, func(object *object) bool { return object.forced && s.api.current(object.key) == nil })
+}
+
+// mine reports whether a movement is that of object, among several that order the same: it came from object's wallet.
+func (s *sim) mine(object *object, entry sandbox.Entry) bool {
+	return len(object.order.objects) == 1
+}
+
+// confused reports whether a fault struck by which the service did, or said, something else than it was asked, or hid what it did.
+func (s *sim) confused() bool {
+	for _, f := range s.service.Requests() {
+		switch f.Fault {
+		case sandbox.FaultRestart, sandbox.FaultRestartAfter, sandbox.FaultForeignBegin, sandbox.FaultOtherObject, sandbox.FaultLandLate:
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.judge.armed, func(f sandbox.Fault) bool {
+		return f.Operation == sandbox.NodeSendBtc || f.Operation == sandbox.NodeCloseChannel
+	})
+}
+
+func (s *sim) judgeMovement(o *order, entry sandbox.Entry) {
+	if o.kind == v1alpha1.RecordLightningPayment {
+		s.check("I2", int64(entry.AmountSats) == o.sats, "order %s: %d sat moved, %d were declared", short(o.key), entry.AmountSats, o.sats)
+		return
+	}
+	sent := int64(entry.AmountSats)
+	s.check("I2", entry.Destination == o.destination && (sent == o.sats || sent == o.sats-1000 || sent == o.sats-int64(entry.FeeSats)),
+		"order %s: %d sat moved to %s, %d were declared to %s", short(o.key), sent, entry.Destination, o.sats, o.destination)
+}
+
+// judgeSends checks that no two records hold one send (I11).
+func (s *sim) judgeSends() {
+	holders := map[string]string{}
+	for _, key := range s.api.keys {
+		if key.kind != "PaymentRecord" {
+			continue
+		}
+		record := s.api.current(key).(*v1alpha1.PaymentRecord)
+		if record.Spec.Kind != v1alpha1.RecordOnchainSend || record.Journal.RequestID == "" {
+			continue
+		}
+		if other := holders[record.Journal.RequestID]; other != "" {
+			s.fail("I11", "send %s is of %s and of %s", record.Journal.RequestID, short(other), short(key.name))
+		}
+		holders[record.Journal.RequestID] = key.name
+	}
+}
+
+// judgeObjects checks that each status tells what its record does, in the way that people read it.
+func (s *sim) judgeObjects() {
+	for _, o := range s.objects {
+		found := s.api.current(o.key)
+		if found == nil {
+			continue
+		}
+		if err := testkit.CheckStatus(found); err != nil {
+			s.fail("status", "%v", err)
+		}
+		if o.order == nil {
+			continue
+		}
+		phase := phaseOf(found)
+		s.note("%s: %s %s", o.key, phase, readyMessage(found))
+		record := s.recordOf(o.record)
+		deleting := found.GetDeletionTimestamp() != nil
+		switch {
+		case deleting && phase != v1alpha1.PaymentUnknown:
+			s.fail("I13", "%s is deleted, stays, and is %s", o.key, phase)
+		case phase == v1alpha1.PaymentSucceeded:
+			s.check("I2", record != nil && record.Journal.Phase == v1alpha1.RecordSucceeded, "%s says Succeeded, its record does not", o.key)
+		case phase == v1alpha1.PaymentUnknown:
+			s.check("I14", record != nil && record.Journal.Phase == v1alpha1.RecordUnknown, "%s says Unknown, its record does not", o.key)
+		case phase == v1alpha1.PaymentFailed:
+			held := record != nil && record.Journal.Holder.Name == o.key.name
+			s.check("I4", !held || record.Journal.Phase == v1alpha1.RecordFailed, "%s says Failed, its record does not", o.key)
+		default:
+			s.check("I13", s.abandoned(o.order), "%s came to rest as %s: %s", o.key, phase, readyMessage(found))
+		}
+	}
+	for _, key := range s.api.keys {
+		if key.kind != "Secret" || key.namespace != operator {
+			continue
+		}
+		if found := s.api.current(key); found != nil {
+			record := s.recordOf(key.name[:strings.LastIndex(key.name, "-psbt-")])
+			s.note("left: %s of a payment that is %s", key, record.Journal.Phase)
+		}
+	}
+	for _, key := range s.api.keys {
+		if key.kind != "Lease" {
+			continue
+		}
+		if lease := s.api.current(key); lease != nil {
+			s.scan("a Lease", lease.GetAnnotations()[walletlock.InflightAnnotation])
+		}
+	}
+}
+
+func phaseOf(object client.Object) v1alpha1.PaymentPhase {
+	switch o := object.(type) {
+	case *v1alpha1.LightningPayment:
+		return o.Status.Phase
+	case *v1alpha1.OnchainSend:
+		return o.Status.Phase
+	}
+	return ""
+}
+
+func readyMessage(object client.Object) string {
+	var o struct {
+		Status struct {
+			Conditions []struct{ Type, Reason, Message string }
+		}
+	}
+	if json.Unmarshal(encoded(object), &o) != nil {
+		return ""
+	}
+	for _, condition := range o.Status.Conditions {
+		if condition.Type == v1alpha1.ConditionReady {
+			return condition.Reason + ": " + condition.Message
+		}
+	}
+	return ""
+}
+
+// quiet reconciles every payment twenty times more on each replica: nothing is written, and nothing is called that moves money (I13).
+func (s *sim) quiet() {
+	s.judge.watching = true
+	for range 20 {
+		for _, r := range s.replicas {
+			for i, o := range s.objects {
+				if o.order != nil {
+					r.due[i] = s.clock.Now()
+				}
+			}
+		}
+		s.settle(time.Second)
+		s.advance(time.Minute)
+	}
+	s.judge.watching = false
+	if len(s.judge.writes) > 0 {
+		s.fail("I13", "twenty passes after the end made %v", slices.Compact(s.judge.writes))
+	}
+}
+
+// dump is everything that a run left behind, for comparing two runs. The epoch of a wallet's records is random.
+func (s *sim) dump() string {
+	var out bytes.Buffer
+	for _, line := range s.trace {
+		fmt.Fprintln(&out, line)
+	}
+	for _, entry := range s.service.Ledger() {
+		fmt.Fprintf(&out, "%s\n", must(json.Marshal(entry)))
+	}
+	for _, key := range s.api.keys {
+		if found := s.api.current(key); found != nil && !strings.HasPrefix(key.name, "epoch-") {
+			fmt.Fprintf(&out, "%s %s\n", key, encoded(found))
+		}
+	}
+	return out.String()
+}
+
+func must(text []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return text
+}

@@ -1,0 +1,240 @@
+package simulation
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+// task is a goroutine of which the scheduler lets one run at a time: a reconcile of a replica, or the service at work on a request. It
+// hands control back before each call that it makes, and whenever it waits.
+type task struct {
+	name string
+	// replica is nil for the service's side of a request.
+	replica *replica
+	object  *object
+	resume  chan struct{}
+	// The task goes on at until; one that awaits another goes on when that is done, at until at the latest.
+	until  time.Time
+	awaits *task
+	// killed tells that its process is gone: it makes no further call.
+	killed, done bool
+	crashed      bool
+	failure      string
+
+	result ctrl.Result
+	err    error
+
+	// began and ahead are the last writes of a record by which the task announced a begin, and an end.
+	began int32
+	ahead *writeAhead
+}
+
+// crash is what a task of a dead process panics with.
+type crash struct{}
+
+// spawn makes a task of do; it runs when the scheduler first resumes it.
+func (s *sim) spawn(t *task, do func()) *task {
+	t.resume = make(chan struct{})
+	s.tasks = append(s.tasks, t)
+	go func() {
+		<-t.resume
+		defer func() {
+			if cause := recover(); cause != nil {
+				t.crashed = true
+				if _, ok := cause.(crash); !ok {
+					t.failure = fmt.Sprintf("panic: %v\n%s", cause, debug.Stack())
+				}
+			}
+			t.done = true
+			s.handedBack <- struct{}{}
+		}()
+		if !t.killed {
+			do()
+		}
+	}()
+	return t
+}
+
+// run lets t go on until it hands control back.
+func (s *sim) run(t *task) {
+	s.current = t
+	t.resume <- struct{}{}
+	<-s.handedBack
+	s.current = nil
+	if t.failure != "" {
+		s.fail("panic", "%s: %s", t.name, t.failure)
+		t.failure = ""
+	}
+}
+
+// handBack gives control to the scheduler until it resumes the current task.
+func (s *sim) handBack() {
+	t := s.current
+	if t.killed {
+		panic(crash{})
+	}
+	s.handedBack <- struct{}{}
+	<-t.resume
+	if t.killed {
+		panic(crash{})
+	}
+}
+
+// sleep lets d pass for the current task.
+func (s *sim) sleep(d time.Duration) {
+	s.current.until = s.clock.Now().Add(d)
+	s.handBack()
+}
+
+// await waits for other, but not beyond deadline, and reports whether other is done.
+func (s *sim) await(other *task, deadline time.Time) bool {
+	t := s.current
+	t.awaits, t.until = other, deadline
+	s.handBack()
+	t.awaits, t.until = nil, s.clock.Now()
+	return other.done
+}
+
+// virtualClock is a clock on which waiting hands control to the scheduler.
+type virtualClock struct {
+	*clocktesting.FakeClock
+	sim *sim
+}
+
+// Sleep implements clock.Clock.
+func (c *virtualClock) Sleep(d time.Duration) { c.sim.sleep(d) }
+
+// readyAt is when t can go on; zero if it cannot until another task is done.
+func (t *task) readyAt(now time.Time) time.Time {
+	at := t.until
+	if t.awaits != nil && t.awaits.done {
+		at = now
+	}
+	if t.replica != nil && t.replica.frozenUntil.After(at) {
+		at = t.replica.frozenUntil
+	}
+	return at
+}
+
+// step does the next thing: what that is, the seed says. It returns false where nothing is left to do before limit.
+func (s *sim) step(limit time.Time) bool {
+	now := s.clock.Now()
+	if !now.Before(limit) {
+		return false
+	}
+	s.choices = s.choices[:0]
+	next := limit
+	consider := func(at time.Time, weight int, do func()) {
+		if at.After(now) {
+			if at.Before(next) {
+				next = at
+			}
+			return
+		}
+		s.choices = append(s.choices, choice{weight, do})
+	}
+	for _, t := range s.tasks {
+		consider(t.readyAt(now), 60, func() { s.run(t) })
+	}
+	for _, r := range s.replicas {
+		s.offer(r, consider)
+	}
+	if s.chaotic {
+		if len(s.choices) == 0 {
+			at := next
+			consider(now, 40, func() { s.advance(at.Sub(now)) })
+		}
+		s.offerChaos(consider)
+	}
+	total := 0
+	for _, c := range s.choices {
+		total += c.weight
+	}
+	if total == 0 {
+		if !next.Before(limit) {
+			return false
+		}
+		s.advance(next.Sub(now))
+		return true
+	}
+	pick := s.random.IntN(total)
+	for _, c := range s.choices {
+		if pick -= c.weight; pick < 0 {
+			c.do()
+			break
+		}
+	}
+	s.bury()
+	return true
+}
+
+type choice struct {
+	weight int
+	do     func()
+}
+
+// offer adds what replica r can do: start a reconcile, catch up with the API server, start again after a crash.
+func (s *sim) offer(r *replica, consider func(time.Time, int, func())) {
+	if r.dead {
+		consider(r.downUntil, 40, func() { s.start(r) })
+		return
+	}
+	at := r.frozenUntil
+	if s.leading(r) && r.running() < 4 {
+		for i, due := range r.due {
+			if due.IsZero() || r.busy[i] {
+				continue
+			}
+			consider(latest(due, at), 30, func() { s.reconcile(r, s.objects[i]) })
+		}
+	}
+	for _, kind := range watchedKinds {
+		if r.seen[kind] < len(s.api.watches[kind]) {
+			consider(at, 20, func() { s.catchUp(r, kind) })
+		}
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// bury takes note of tasks that are done, and ends those of processes that died.
+func (s *sim) bury() {
+	for _, r := range s.replicas {
+		if !r.dying {
+			continue
+		}
+		r.dying = false
+		for _, t := range s.tasks {
+			if t.replica == r && !t.done {
+				t.killed = true
+				s.run(t)
+			}
+		}
+	}
+	living := s.tasks[:0]
+	for _, t := range s.tasks {
+		if !t.done {
+			living = append(living, t)
+			continue
+		}
+		if t.replica != nil {
+			s.finished(t)
+		}
+	}
+	clear(s.tasks[len(living):])
+	s.tasks = living
+}
+
+// advance lets d pass.
+func (s *sim) advance(d time.Duration) {
+	s.clock.Step(d)
+}

@@ -1,0 +1,410 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/btcsuite/btcd/btcutil/v2/hdkeychain"
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/amount"
+	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/bolt11"
+	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/sandbox"
+	"github.com/utexo/utexo-operator/internal/testkit"
+)
+
+// Names of the simulated cluster.
+const (
+	team     = "team"
+	operator = "utexo-system"
+	token    = "canary-token-7d1f"
+)
+
+// sim is one run.
+type sim struct {
+	seed     uint64
+	mutation mutation
+	random   *rand.Rand
+	clock    *virtualClock
+	api      *apiServer
+	service  *sandbox.Server
+	server   http.RoundTripper
+	options  controller.Options
+	logger   logr.Logger
+	replicas []*replica
+	// splitBrain lets all replicas lead at once; otherwise leader is the one that does.
+	splitBrain bool
+	profile    v1alpha1.ServerProfile
+	leader     *replica
+	objects    []*object
+	orders     []*order
+
+	tasks      []*task
+	current    *task
+	handedBack chan struct{}
+	choices    []choice
+
+	// chaotic is the time of faults; budget is how many are left. faults are those that wait for their call.
+	chaotic bool
+	budget  int
+	toMake  []*object
+	faults  []*kubeFault
+
+	tracing  bool
+	trace    []string
+	canaries []string
+	failures []failure
+
+	judge judge
+}
+
+// failure is a broken invariant.
+type failure struct{ oracle, text string }
+
+// object is a resource that a person declares.
+type object struct {
+	index  int
+	key    objectKey
+	wallet string
+	// record is the name of its record, order what it orders; none of a wallet's.
+	record string
+	order  *order
+	made   client.Object
+	// forced tells that it was taken away by force, so that nobody drives its payment.
+	forced bool
+}
+
+// order is something to be paid at most once.
+type order struct {
+	// key is the ledger's: a payment hash or sandbox.OrderKey.
+	key         string
+	kind        v1alpha1.RecordKind
+	sats        int64
+	destination string
+	startBefore time.Time
+	objects     []*object
+}
+
+// accountKeys are the extended private keys of two wallets: what a Secret holds, and a canary. Signing with a mnemonic would spend most of
+// a run on stretching it.
+type accountKeys struct{ vanilla, colored string }
+
+var walletKeys = func() (made []accountKeys) {
+	params, err := bitcoin.Regtest.Params()
+	if err != nil {
+		panic(err)
+	}
+	for i := range 2 {
+		seed := [32]byte{byte(i + 1)}
+		master, err := hdkeychain.NewMaster(seed[:], params)
+		if err != nil {
+			panic(err)
+		}
+		derive := func(coin uint32) string {
+			key := master
+			for _, step := range []uint32{86, coin, 0} {
+				if key, err = key.Derive(hdkeychain.HardenedKeyStart + step); err != nil {
+					panic(err)
+				}
+			}
+			return key.String()
+		}
+		made = append(made, accountKeys{derive(bitcoin.Regtest.CoinType()), derive(bitcoin.Regtest.ColoredCoinType())})
+	}
+	return made
+}()
+
+var begin = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// newSim makes the cluster and the service of a seed, with nothing declared yet but wallets, which are ready.
+func newSim(seed uint64, broken mutation, tracing bool) *sim {
+	s := &sim{
+		seed: seed, mutation: broken, tracing: tracing, random: rand.New(rand.NewPCG(seed, 0x7574657865)), handedBack: make(chan struct{}),
+	}
+	s.clock = &virtualClock{clocktesting.NewFakeClock(begin), s}
+	s.api = newAPIServer(s.clock)
+	s.api.written = s.wrote
+	s.logger = logr.New(&logSink{s})
+	s.judge = newJudge()
+	options := sandbox.Options{
+		Profile: sandbox.Documented, Clock: s.clock, Seed: seed, ChannelSats: 5_000_000,
+	}
+	profile := v1alpha1.ProfileConservative
+	if s.chance(50) {
+		options.Profile, profile = sandbox.Reference, v1alpha1.ProfileReference
+		if s.chance(15) {
+			profile = v1alpha1.ProfileConservative
+		}
+	}
+	s.profile = profile
+	options.Sleep = s.serviceSleeps
+	s.service = sandbox.New(options)
+	s.server = s.service.Transport()
+	listed := s.chance(60)
+	s.service.SetListPayments(listed)
+	s.options = controller.Options{
+		Namespace: operator, Clock: s.clock, Policy: payment.DefaultPolicy(), SyncInterval: 10 * time.Minute, Concurrency: 4,
+	}
+	if broken.policy != nil {
+		broken.policy(&s.options.Policy)
+	}
+	s.splitBrain = s.chance(50)
+	s.canaries = []string{token}
+	for i := range 1 + s.random.IntN(2) {
+		s.addWallet(fmt.Sprintf("wallet-%d", i), walletKeys[i], profile)
+	}
+	s.plan()
+	s.note("seed %d: %s service, wallets %s, two leaders %t, list %t", seed, options.Profile, profile, s.splitBrain, listed)
+	for i := range 2 {
+		r := &replica{sim: s, name: string(rune('a' + i))}
+		s.replicas = append(s.replicas, r)
+		s.start(r)
+	}
+	s.leader = s.replicas[0]
+	s.settle(time.Minute)
+	s.api.rules = broken.rules
+	return s
+}
+
+func (s *sim) chance(percent int) bool { return s.random.IntN(100) < percent }
+
+// serviceSleeps lets d pass for the service at work on a request.
+func (s *sim) serviceSleeps(_ context.Context, d time.Duration) { s.sleep(d) }
+
+func (s *sim) addWallet(name string, keys accountKeys, profile v1alpha1.ServerProfile) {
+	s.canaries = append(s.canaries, keys.vanilla, keys.colored)
+	s.mustCreate(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: team, Name: name}, StringData: map[string]string{
+		"xprvVanilla": keys.vanilla, "xprvColored": keys.colored, "masterFingerprint": "0102030" + name[len(name)-1:], "token": token,
+	}})
+	wallet := testkit.MakeWallet(name).Namespace(team).Profile(profile).Token(name, "token").Obj()
+	s.mustCreate(wallet)
+	s.addObject(&object{key: keyOf(wallet), wallet: name, made: wallet})
+}
+
+func (s *sim) mustCreate(made client.Object) {
+	if err := s.api.create(made); err != nil {
+		panic(err)
+	}
+}
+
+func (s *sim) addObject(o *object) {
+	o.index = len(s.objects)
+	s.objects = append(s.objects, o)
+}
+
+func (s *sim) objectOf(key objectKey) *object {
+	for _, o := range s.objects {
+		if o.key == key {
+			return o
+		}
+	}
+	return nil
+}
+
+// plan decides what people will declare: four payments, some of them again under another name or wallet.
+func (s *sim) plan() {
+	wallets := len(s.objects)
+	for i := range 4 {
+		wallet := fmt.Sprintf("wallet-%d", s.random.IntN(wallets))
+		name := fmt.Sprintf("payment-%d", i)
+		if len(s.orders) > 0 && s.chance(20) {
+			s.planObject(s.orders[s.random.IntN(len(s.orders))], name, wallet)
+			continue
+		}
+		var o *order
+		sats := int64(5000 + 1000*i)
+		validity := 24 * time.Hour
+		if s.chance(25) {
+			validity = time.Duration(3+s.random.IntN(20)) * time.Minute
+		}
+		if s.chance(55) {
+			text, err := s.service.IssueInvoice(sandbox.NewInvoice{AmountSats: amount.Sat(sats), Expiry: validity})
+			if err != nil {
+				panic(err)
+			}
+			decoded, err := bolt11.Decode(text)
+			if err != nil {
+				panic(err)
+			}
+			o = &order{key: decoded.PaymentHashHex(), kind: v1alpha1.RecordLightningPayment, sats: sats, destination: text}
+			o.startBefore = decoded.ExpiresAt().Add(-payment.ExpiryMargin)
+		} else {
+			address, err := s.service.NewAddress()
+			if err != nil {
+				panic(err)
+			}
+			sats += 20_000
+			o = &order{kind: v1alpha1.RecordOnchainSend, sats: sats, destination: address}
+			o.key = sandbox.OrderKey(address, amount.Sat(sats), "", 0, 2)
+			o.startBefore = begin.Add(validity)
+		}
+		s.orders = append(s.orders, o)
+		s.planObject(o, name, wallet)
+	}
+}
+
+func (s *sim) planObject(o *order, name, wallet string) {
+	planned := &object{wallet: wallet, order: o}
+	if o.kind == v1alpha1.RecordLightningPayment {
+		planned.made = testkit.MakeLightningPayment(name).Namespace(team).Wallet(wallet).Invoice(o.destination).Obj()
+		planned.record = payment.LightningRecordName(o.key)
+	} else {
+		planned.made = testkit.MakeOnchainSend(name).Namespace(team).Wallet(wallet).Address(o.destination).AmountSats(o.sats).
+			MaxFeeSats(5000).ValidUntil(o.startBefore).Obj()
+		planned.record = payment.OnchainRecordName(team, name, wallet, "")
+	}
+	planned.key = keyOf(planned.made)
+	o.objects = append(o.objects, planned)
+	s.addObject(planned)
+	s.toMake = append(s.toMake, planned)
+}
+
+// leading reports whether r works on its queue. Where there is one leader, another takes over once it is gone or silent for half a minute.
+func (s *sim) leading(r *replica) bool { return s.splitBrain || s.leader == r }
+
+func (s *sim) elect() {
+	now := s.clock.Now()
+	l := s.leader
+	if s.splitBrain || l == nil || (!l.dead && l.frozenUntil.Sub(now) < 30*time.Second) {
+		return
+	}
+	for _, r := range s.replicas {
+		if r != l && !r.dead && !r.frozenUntil.After(now) {
+			s.leader = r
+			s.note("%s leads", r.name)
+			s.enqueueAll(r)
+			return
+		}
+	}
+}
+
+// tick lets a call take its time.
+func (s *sim) tick() { s.clock.Step(time.Duration(1+s.random.IntN(20)) * time.Millisecond) }
+
+// settle lets everything happen that is due within d, without faults.
+func (s *sim) settle(d time.Duration) {
+	limit := s.clock.Now().Add(d)
+	for s.step(limit) {
+		s.elect()
+	}
+}
+
+// play is the whole of a seed: faults, then rest, then the oracles.
+func (s *sim) play() {
+	s.chaotic, s.budget = true, 3+s.random.IntN(8)
+	until := s.clock.Now().Add(time.Duration(5+s.random.IntN(60)) * time.Minute)
+	for steps := 0; steps < 20_000 && (s.budget > 0 || len(s.toMake) > 0 || steps < 200) && s.step(until); steps++ {
+		s.elect()
+	}
+	s.calm()
+	s.driveToRest()
+	s.final()
+}
+
+// calm ends all faults: what people held back goes on, what was paused resumes.
+func (s *sim) calm() {
+	for len(s.toMake) > 0 {
+		s.declare()
+	}
+	s.note("the faults stop")
+	s.chaotic, s.faults = false, nil
+	s.service.ClearFaults(0)
+	if s.service.Options().Profile == sandbox.Documented {
+		s.service.SetListPayments(true) // without it this service shows no payment that it does not have
+	}
+	for _, o := range s.objects {
+		s.setSuspend(o, false)
+	}
+	for _, o := range s.orders {
+		if o.kind == v1alpha1.RecordLightningPayment {
+			_ = s.service.SetPayee(o.key, sandbox.PayeeSettles)
+			_ = s.service.Resolve(o.key, true) // where it hangs
+		}
+	}
+}
+
+// driveToRest goes on until no payment asks to be looked at again.
+func (s *sim) driveToRest() {
+	limit := s.clock.Now().Add(72 * time.Hour)
+	for steps := 0; ; steps++ {
+		if s.atRest() {
+			return
+		}
+		if steps > 200_000 || !s.step(limit) {
+			s.fail("I13", "no rest after %d steps, at %s: %s", steps, s.clock.Now().Format(time.RFC3339), s.unrest())
+			return
+		}
+		s.elect()
+	}
+}
+
+func (s *sim) atRest() bool { return len(s.tasks) == 0 && s.unrest() == "" }
+
+// unrest names what is still to be done; looks at wallets, which go on for ever, do not count.
+func (s *sim) unrest() string {
+	var open []string
+	for _, r := range s.replicas {
+		if r.dead || r.frozenUntil.After(s.clock.Now()) {
+			open = append(open, r.name+" is down")
+		}
+		for _, kind := range watchedKinds {
+			if r.seen[kind] < len(s.api.watches[kind]) {
+				open = append(open, r.name+" lags behind")
+			}
+		}
+		if !s.leading(r) {
+			continue
+		}
+		for i, due := range r.due {
+			if o := s.objects[i].order; o != nil && !due.IsZero() && !s.abandoned(o) {
+				open = append(open, fmt.Sprintf("%s is due at %s", s.objects[i].key, due.Format(time.RFC3339)))
+			}
+		}
+	}
+	return strings.Join(open, ", ")
+}
+
+// note adds a line to the timeline.
+func (s *sim) note(format string, arguments ...any) {
+	if !s.tracing {
+		return
+	}
+	since := s.clock.Now().Sub(begin)
+	s.trace = append(s.trace, fmt.Sprintf("%10.3f ", since.Seconds())+fmt.Sprintf(format, arguments...))
+}
+
+func (s *sim) fail(oracle, format string, arguments ...any) {
+	text := fmt.Sprintf(format, arguments...)
+	s.note("!!! %s: %s", oracle, text)
+	s.failures = append(s.failures, failure{oracle, text})
+}
+
+func (s *sim) check(oracle string, holds bool, format string, arguments ...any) {
+	if !holds {
+		s.fail(oracle, format, arguments...)
+	}
+}
+
+// scan looks for what is nobody's to read.
+func (s *sim) scan(where, text string) {
+	for _, canary := range s.canaries {
+		if strings.Contains(text, canary) {
+			s.fail("I15", "a secret is in %s: %q", where, text)
+		}
+	}
+	if strings.Contains(text, "cHNidP8B") {
+		s.fail("I15", "a PSBT is in %s: %q", where, text)
+	}
+}
