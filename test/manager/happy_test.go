@@ -47,7 +47,8 @@ func TestHappyPath(t *testing.T) {
 	documented.create(&corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: documented.namespace, Name: "supplier"}, Data: map[string]string{"invoice": text},
 	})
-	pinned := testkit.MakeLightningPayment("pinned").Namespace(documented.namespace).InvoiceFromConfigMap("supplier", "invoice").MaxFeeSats(1000).Obj()
+	pinned := testkit.MakeLightningPayment("pinned").Namespace(documented.namespace).InvoiceFromConfigMap("supplier", "invoice").
+		MaxFeeSats(1000).Obj()
 	documented.create(pinned)
 	orders = append(orders, order{pinned, hash})
 	documented.awaitPaid(orders...)

@@ -215,14 +215,16 @@ func checkRuleNeeded(t *testing.T, rules []rule, without int, calls []apiCall) {
 // bind gives user a ClusterRole with the first rules and a Role in the operator's namespace with the second.
 func bind(t *testing.T, user string, anywhere, inNamespace []rbacv1.PolicyRule) {
 	t.Helper()
-	name := metav1.ObjectMeta{Name: user}
-	inside := metav1.ObjectMeta{Name: user, Namespace: testkit.OperatorNamespace}
+	name, inside := metav1.ObjectMeta{Name: user}, metav1.ObjectMeta{Name: user, Namespace: testkit.OperatorNamespace}
 	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}
+	to := func(kind string) rbacv1.RoleRef {
+		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: user}
+	}
 	for _, object := range []client.Object{
 		&rbacv1.ClusterRole{ObjectMeta: name, Rules: anywhere},
-		&rbacv1.ClusterRoleBinding{ObjectMeta: name, Subjects: subjects, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user}},
+		&rbacv1.ClusterRoleBinding{ObjectMeta: name, Subjects: subjects, RoleRef: to("ClusterRole")},
 		&rbacv1.Role{ObjectMeta: inside, Rules: inNamespace},
-		&rbacv1.RoleBinding{ObjectMeta: inside, Subjects: subjects, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: user}},
+		&rbacv1.RoleBinding{ObjectMeta: inside, Subjects: subjects, RoleRef: to("Role")},
 	} {
 		if err := api.Create(t.Context(), object); err != nil {
 			t.Fatal(err)

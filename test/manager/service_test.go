@@ -157,11 +157,11 @@ func (s *service) hit(operation sandbox.Operation, n int) error {
 	return nil
 }
 
-// count is how many calls of an operation came in for what key names: a payment hash, or a send's id.
-func (s *service) count(operation sandbox.Operation, key string) int {
+// count is how many calls of an operation a wallet made.
+func (s *service) count(operation sandbox.Operation, xpubVanilla string) int {
 	n := 0
 	for _, request := range s.Requests() {
-		if request.Operation == operation && (key == "" || request.Key == key) {
+		if request.Operation == operation && request.Wallet == xpubVanilla {
 			n++
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -120,6 +119,14 @@ func (w *world) grant(secrets ...string) {
 func (w *world) ready(name string) error {
 	w.t.Helper()
 	return because(w.wallet(name).Status.Conditions, metav1.ConditionTrue, v1alpha1.ReasonSynced)
+}
+
+// awaitReady waits until Wallets are in sync.
+func (w *world) awaitReady(names ...string) {
+	w.t.Helper()
+	for _, name := range names {
+		await(w.t, "Wallet "+name+" is in sync", func() error { return w.ready(name) })
+	}
 }
 
 // unready returns an error until a Wallet is not ready for reason.
@@ -237,6 +244,23 @@ func (w *world) awaitPaid(orders ...order) {
 	}
 }
 
+// record reads the record of a payment.
+func (w *world) record(o order) *v1alpha1.PaymentRecord {
+	w.t.Helper()
+	var records v1alpha1.PaymentRecordList
+	if err := api.List(w.t.Context(), &records, client.InNamespace(testkit.OperatorNamespace)); err != nil {
+		w.t.Fatal(err)
+	}
+	for i, r := range records.Items {
+		if r.Journal.Holder.Namespace == w.namespace && r.Journal.Holder.Name == o.object.GetName() &&
+			(r.Spec.Kind == v1alpha1.RecordLightningPayment || r.Spec.Kind == v1alpha1.RecordOnchainSend) {
+			return &records.Items[i]
+		}
+	}
+	w.t.Fatalf("%s has no record", o.object.GetName())
+	return nil
+}
+
 // lease reads what a wallet's Lease says is in flight; nil for nothing.
 func (w *world) lease(wallet string) (*coordinationv1.Lease, *walletlock.Inflight) {
 	w.t.Helper()
@@ -262,23 +286,26 @@ func (w *world) lease(wallet string) (*coordinationv1.Lease, *walletlock.Infligh
 }
 
 // outlast makes the instants that a call of a dead, or suspended, process left behind look so much older that the wallet need not be
-// waited for. The end of an on-chain send is let be repeated, which nobody else may do before the quarantine is over; anything else is
-// made older than the quarantine. How long that is, is for other tests: here would be waited a minute each time.
-func (w *world) outlast(wallet string) {
+// waited for, here a minute each time. The end of an on-chain send is left young enough for nobody else to begin before it is repeated.
+//
+// It reports whether there was such a call.
+func (w *world) outlast(wallet string) bool {
 	w.t.Helper()
 	lease, inflight := w.lease(wallet)
 	if inflight == nil {
-		return
+		return false
 	}
+	record := &v1alpha1.PaymentRecord{ObjectMeta: metav1.ObjectMeta{Namespace: testkit.OperatorNamespace, Name: inflight.Record}}
+	w.get(record)
 	by := time.Until(inflight.NotAfter.Add(w.quarantine))
-	if inflight.Operation == walletlock.End && strings.HasPrefix(inflight.Record, "oc-") {
+	if record.Spec.Kind == v1alpha1.RecordOnchainSend && record.Journal.Phase == v1alpha1.RecordSubmitting {
 		by = 0
 	}
 	if held := ptr.Deref(lease.Spec.HolderIdentity, ""); held != "" {
 		by = max(by, time.Until(lease.Spec.RenewTime.Add(walletlock.LeaseDuration)))
 	}
 	if by <= 0 {
-		return
+		return true
 	}
 	by += 100 * time.Millisecond
 	older := func(instant *metav1.MicroTime) {
@@ -296,10 +323,9 @@ func (w *world) outlast(wallet string) {
 	if err := api.Update(w.t.Context(), lease); err != nil {
 		w.t.Fatalf("making a Lease older: %v", err)
 	}
-	record := &v1alpha1.PaymentRecord{ObjectMeta: metav1.ObjectMeta{Namespace: testkit.OperatorNamespace, Name: inflight.Record}}
-	w.get(record)
 	older(record.Journal.NotAfter)
 	if err := api.Update(w.t.Context(), record); err != nil {
 		w.t.Fatalf("making a record older: %v", err)
 	}
+	return true
 }
