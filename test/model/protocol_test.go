@@ -5,6 +5,8 @@
 // left of its calls is then gone. Only a manager that freezes between its last look at the clock and the socket escapes that.
 package model
 
+import "slices"
+
 // What a run of the model is about.
 type config struct {
 	onchain bool
@@ -16,19 +18,17 @@ type config struct {
 	shortcuts shortcut
 	// withdrawals lets a payment be deleted, or run out of time, at any moment.
 	withdrawals bool
-	// endless lets a payment that was provably not sent be tried again for ever, instead of twice.
-	endless bool
 }
 
 func (c *config) keeps(rule uint) bool      { return c.without&(1<<rule) == 0 }
 func (c *config) may(kind fault) bool       { return c.faults&kind != 0 }
 func (c *config) takes(short shortcut) bool { return c.shortcuts&short != 0 }
 
-// How many attempts a payment gets, and how often the end of one may be called. A third of either shows nothing that the second does
-// not.
+// How many attempts of a payment may come to nothing, and how often the end of one may be called. A third of either shows nothing that
+// the second does not.
 const (
-	maxAttempts = 2
-	maxEnds     = 2
+	maxMisses = 2
+	maxEnds   = 2
 )
 
 type fault uint
@@ -69,6 +69,8 @@ const (
 	earlyAbsence
 	// lateWeighing dates an absence when it is weighed, not when it was asked for.
 	lateWeighing
+	// waiting waits for an answer that only a person can give.
+	waiting
 )
 
 // Phases of a record. failed is looked at once more and then becomes closed.
@@ -105,7 +107,9 @@ const (
 
 // payment is a payment's record, its calls on the way, and what the service has of it.
 type payment struct {
-	phase, attempt, ends uint8
+	phase uint8
+	// misses is how many attempts came to nothing, ends how often the end of this one was called.
+	misses, ends uint8
 	// absent tells that the first of two absences counts; in failed, that absence was the reason.
 	absent bool
 	// id is whose order the answered id stands for: 0 its own.
@@ -143,6 +147,8 @@ const (
 	exists
 	// accepted + n: with the id of n's order: own, other, foreign, -, gone.
 	accepted
+	// onTheWay is no answer: something between us and the service sends the call again.
+	onTheWay uint8 = 15
 )
 
 // replica is one manager process.
@@ -187,11 +193,13 @@ func (s *state) settle() {
 		case claimed, began:
 			pay.ends, pay.absent, pay.id = 0, false, nobody
 		case submitted:
-			pay.attempt, pay.ends, pay.absent, pay.withdrawn = 0, 0, false, false
+			pay.ends, pay.absent, pay.withdrawn = 0, false, false
 		case failed:
-			pay.attempt, pay.ends, pay.withdrawn = 0, 0, false
-		case succeeded, closed, cancelled, unknown:
-			pay.attempt, pay.ends, pay.absent, pay.withdrawn = 0, 0, false, false
+			pay.misses, pay.ends, pay.withdrawn = 0, 0, false
+		case unknown:
+			pay.absent = false
+		case succeeded, closed, cancelled:
+			pay.misses, pay.ends, pay.absent, pay.withdrawn = 0, 0, false, false
 		}
 	}
 	for i := range s.reps {
@@ -260,7 +268,7 @@ func (x *stepper) world() {
 		if t.pays[i].id != nobody {
 			t.pays[i].id = gone
 		}
-		if t.reps[i].answer >= accepted {
+		if answer := t.reps[i].answer; answer >= accepted && answer != onTheWay {
 			t.reps[i].answer = accepted + gone
 		}
 	}
@@ -278,7 +286,8 @@ func (x *stepper) world() {
 
 // time closes windows and takes orders back.
 func (x *stepper) time(p uint8) {
-	if x.from.pays[p].open {
+	resending := slices.ContainsFunc(x.from.reps[:], func(rep replica) bool { return rep.pay == p && rep.answer == onTheWay })
+	if x.from.pays[p].open && !resending {
 		t := x.from
 		t.pays[p].open, t.pays[p].begins, t.pays[p].tails = false, 0, 0
 		for r := range t.reps {
@@ -377,7 +386,6 @@ func (x *stepper) manager(r uint8) {
 		}
 		pay := &t.pays[p]
 		pay.phase, pay.ends, pay.absent, pay.id = began, 0, false, nobody
-		pay.attempt = min(pay.attempt+1, maxAttempts)
 		if other := &t.reps[1-r]; other.at != idle && other.pay == p {
 			other.older = true
 		}
@@ -579,7 +587,7 @@ func (x *stepper) callEnd(r, p uint8) {
 		t.reps[r].at, t.reps[r].answer, t.reps[r].frozen = answered, answer, false
 		return t
 	}
-	if rep.expired && !rep.frozen {
+	if rep.expired && !rep.frozen && rep.answer != onTheWay {
 		t := x.from
 		x.emit(answer(&t, unsent), r, p, "is too late to end")
 		return
@@ -605,7 +613,7 @@ func (x *stepper) callEnd(r, p uint8) {
 	t = x.from
 	x.serve(&t)
 	again := t
-	again.reps[r].frozen = true // nothing of ours looks at the clock again
+	again.reps[r].answer = onTheWay
 	x.risk(resent, &again, r, p, "ends, and the call is sent again on the way")
 	x.risk(lostAnswer, answer(&t, unclear), r, p, "ends, the answer is lost")
 	if !x.onchain && t.slot == nobody && order < foreign {
@@ -633,7 +641,8 @@ func (x *stepper) conclude(r, p uint8) {
 		}
 		x.emit(&t, r, p, "writes what came of the end")
 	}
-	if x.keeps(1) && (rep.older || (pay.phase != submitting && (x.keeps(2) || pay.phase != began))) {
+	open := pay.phase == submitting || pay.phase == unknown || pay.phase == began && !x.keeps(2)
+	if x.keeps(1) && (rep.older || !open) {
 		clean(rep.answer != unclear && (!rep.repeats || x.takes(repetitionFrees))) // somebody knows more
 		return
 	}
@@ -695,7 +704,7 @@ func (x *stepper) refusedLightning(t *state, r, p uint8, clean func(bool)) {
 // retry is what follows proof that an attempt was not sent.
 func (x *stepper) retry(pay *payment) {
 	pay.phase, pay.absent = claimed, false
-	if pay.attempt >= maxAttempts && !x.endless {
+	if pay.misses = min(pay.misses+1, maxMisses); pay.misses == maxMisses {
 		pay.phase, pay.absent = failed, true
 		if x.onchain {
 			pay.phase = closed
@@ -705,6 +714,9 @@ func (x *stepper) retry(pay *payment) {
 
 // doubt is where the outcome cannot be known.
 func (x *stepper) doubt(pay *payment) {
+	if x.takes(waiting) {
+		return
+	}
 	pay.phase = unknown
 	if !x.keeps(8) {
 		x.retry(pay)
@@ -716,12 +728,12 @@ func (x *stepper) repeat(r, p uint8) {
 	t := x.from
 	pay := &t.pays[p]
 	own := t.leaseOp == forEnd && t.leasePay == p
-	switch {
-	case pay.ends >= maxEnds, pay.withdrawn, !own && (t.leaseOp == free || !t.pays[t.leasePay].open):
+	if !own && (t.leaseOp == free || !t.pays[t.leasePay].open) || !pay.open && (pay.ends >= maxEnds || pay.withdrawn) {
 		x.write(&t, r, p)
 		x.doubt(pay)
 		x.emit(&t, r, p, "cannot repeat the end: the outcome is unknown")
-	case own:
+	}
+	if t = x.from; own && pay.ends < maxEnds {
 		x.take(&t, r, p, forEnd)
 		t.reps[r] = replica{at: declared, pay: p, repeats: true}
 		x.emit(&t, r, p, "locks the wallet to repeat the end")

@@ -41,7 +41,7 @@ func (u *unpacker) flag() bool { return u.take(1) == 1 }
 func (pay *payment) pack() uint64 {
 	var p packer
 	p.put(4, pay.phase)
-	p.put(2, pay.attempt)
+	p.put(2, pay.misses)
 	p.put(2, pay.ends)
 	p.flag(pay.absent)
 	p.put(3, pay.id)
@@ -55,7 +55,7 @@ func (pay *payment) pack() uint64 {
 }
 
 func (pay *payment) unpack(u *unpacker) {
-	pay.phase, pay.attempt, pay.ends = u.take(4), u.take(2), u.take(2)
+	pay.phase, pay.misses, pay.ends = u.take(4), u.take(2), u.take(2)
 	pay.absent, pay.id, pay.withdrawn, pay.open = u.flag(), u.take(3), u.flag(), u.flag()
 	pay.begins, pay.tails, pay.entry, pay.moved = u.take(1), u.take(2), u.take(3), u.take(2)
 }
@@ -254,6 +254,10 @@ func (x *search) violated() (all []invariant) {
 	return all
 }
 
+func (x *search) satisfied() bool {
+	return len(x.until) > 0 && !slices.ContainsFunc(x.until, func(one invariant) bool { return x.count[one] == 0 })
+}
+
 // run searches.
 func (x *search) run() *search {
 	began := time.Now()
@@ -269,7 +273,7 @@ func (x *search) run() *search {
 			for j := range steps {
 				x.visit(&steps[j].to, i)
 			}
-			if len(x.until) > 0 && !slices.ContainsFunc(x.until, func(one invariant) bool { return x.count[one] == 0 }) {
+			if x.satisfied() {
 				return x
 			}
 		}
@@ -295,12 +299,11 @@ func (x *search) run() *search {
 // deadEnds looks, from every state, for a way to an end without a further fault. Late states come first: they are nearest to one.
 func (x *search) deadEnds() {
 	good := make([]bool, len(x.keys))
-	for i := len(x.keys) - 1; i >= 0; i-- {
+	for i := len(x.keys) - 1; i >= 0 && !x.satisfied(); i-- {
 		if good[i] {
 			continue
 		}
-		seen := map[uint32]bool{}
-		path := x.wayOut(uint32(i), good, seen)
+		path := x.wayOut(uint32(i), good, map[uint32]bool{})
 		for _, at := range path {
 			good[at] = true
 		}
