@@ -6,10 +6,11 @@ MAKEFLAGS   += --no-builtin-rules
 IMG     ?= utexo-operator:latest
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 KUBECTL ?= $(shell command -v kubectl || echo bin/k8s/kubectl)
-# Arguments of run, sandbox and demo; how long fuzz-short spends on a target; which packages test covers.
-ARGS     ?=
-FUZZTIME ?= 10s
-PKG      ?= ./...
+# Arguments of run, sandbox and demo; how long fuzz-short spends on a target; how many faults model allows; which packages test covers.
+ARGS         ?=
+FUZZTIME     ?= 10s
+MODEL_FAULTS ?= 3
+PKG          ?= ./...
 
 # One set of flags for everything: switching them recompiles all of client-go.
 export CGO_ENABLED := 0
@@ -67,6 +68,10 @@ test: envtest ## Run all tests; PKG=./internal/bolt11/... for some of them
 fuzz-short: envtest ## Run every fuzz target for FUZZTIME
 	@git ls-files -co --exclude-standard '*_test.go' | xargs grep -oH '^func Fuzz[A-Za-z0-9_]*' | while IFS=: read -r file name; do \
 	  go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; done
+
+.PHONY: model
+model: ## Search all states of the payment protocol with MODEL_FAULTS faults (minutes); make test does it with two
+	MODEL_FAULTS=$(MODEL_FAULTS) go test ./test/model -count=1 -timeout 30m -v -run 'TestModel|TestBeyond/a_frozen_manager,_Lightning'
 
 .PHONY: verify
 verify: generate manifests ## Regenerate everything and fail where that changes the tree

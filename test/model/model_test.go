@@ -139,6 +139,9 @@ func TestBeyond(t *testing.T) {
 		"a frozen manager and any other fault than a restart, on-chain": {
 			config{faults: (supported | pause) &^ restart, onchain: true}, 2, nil,
 		},
+		"a frozen manager and a deletion, on-chain": {
+			config{faults: pause, onchain: true, withdrawals: true}, 1, []invariant{falseFailure},
+		},
 		"a frozen manager and a restart, on-chain": {
 			config{faults: pause | restart, onchain: true}, 2, []invariant{paidTwice, falseFailure},
 		},
@@ -152,7 +155,7 @@ func TestBeyond(t *testing.T) {
 		"a second copy of an answered call, and a restart, on-chain": {
 			config{faults: straggler | restart, onchain: true}, 2, []invariant{paidTwice, falseFailure},
 		},
-		"something on the way that sends a call again, Lightning": {config{faults: resent | restart}, 2, nil},
+		"something on the way that sends a call again, Lightning": {config{faults: resent | restart, withdrawals: true}, 2, nil},
 		"something on the way that sends a call again, and a restart, on-chain": {
 			config{faults: resent | restart, onchain: true}, 2, []invariant{paidTwice, falseFailure},
 		},
