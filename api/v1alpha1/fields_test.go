@@ -260,6 +260,7 @@ func limitCases() []fieldCases {
 			"spec.paymentHash":              length(0, 64),
 			"spec.requestID":                length(0, 256),
 			"spec.destination":              length(0, 2048),
+			"spec.source":                   length(0, 600),
 			"spec.recordRef":                length(0, 253),
 			"spec.epoch":                    length(0, 64),
 			"journal":                       required(),
@@ -423,12 +424,12 @@ func fullRecord() client.Object {
 	r.Spec.Wallet.XpubVanilla = xpub
 	r.Spec.PaymentRequest, r.Spec.PaymentHash, r.Spec.RequestID, r.Spec.Destination = bolt11, "00", "7", address
 	r.Spec.Asset = &v1alpha1.AssetAmount{ID: assetID, Amount: 1}
-	r.Spec.MaxFeeSats, r.Spec.FeeRate, r.Spec.RecordRef, r.Spec.Epoch = 1, 1, "oc-1", "1"
+	r.Spec.MaxFeeSats, r.Spec.FeeRate, r.Spec.RecordRef, r.Spec.Epoch, r.Spec.Source = 1, 1, "oc-1", "1", "key invoice of ConfigMap supplier"
 	r.Spec.StartBefore = &metav1.Time{Time: someDay}
 	instant := &metav1.MicroTime{Time: someDay.Add(time.Microsecond)}
 	j := &r.Journal
 	j.StartedAt, j.SubmittedAt, j.NotAfter, j.RetryAfter, j.FirstAbsentAt, j.FirstFailedAt, j.RecheckedAt, j.CompletedAt = instant, instant, instant, instant, instant, instant, instant, instant
-	j.EndCalls, j.Refusals, j.AbsentBefore, j.Txid, j.PSBTDigest, j.Inputs, j.Plan = 1, 1, true, "00", "00", []string{"00:0"}, fullPlan()
+	j.EndCalls, j.Refusals, j.Misses, j.AbsentBefore, j.Txid, j.PSBTDigest, j.Inputs, j.Plan = 1, 1, 1, true, "00", "00", []string{"00:0"}, fullPlan()
 	j.FeeEstimateSats, j.ServerStatus, j.FeeSats, j.AmountSatsSent, j.CloseTxids, j.SweepTxid = new(int64(1)), "FAILED", new(int64(1)), new(int64(1)), []string{"00"}, "00"
 	j.ErrorCode, j.ErrorMessage, j.Retryable, j.Reason, j.Message, j.Resolution = "E", "no", new(true), "Tested", "a case says so", "paid"
 	return r

@@ -92,7 +92,8 @@ type RecordWallet struct {
 	Server string `json:"server"`
 }
 
-// PaymentRecordSpec is what was ordered. It never changes.
+// PaymentRecordSpec is what was ordered. It changes only where a record that
+// came to nothing is taken over.
 type PaymentRecordSpec struct {
 	// kind of the record: LightningPayment, OnchainSend, LightningInvoice, InvoicePin, OrderClaim, SendClaim or WalletEpoch.
 	// +required
@@ -131,6 +132,10 @@ type PaymentRecordSpec struct {
 	// startBefore is the instant after which no attempt begins.
 	// +optional
 	StartBefore *metav1.Time `json:"startBefore,omitempty"`
+	// source is where an InvoicePin's BOLT11 was read.
+	// +optional
+	// +kubebuilder:validation:MaxLength=600
+	Source string `json:"source,omitempty"`
 	// recordRef names the record that a claim belongs to.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
@@ -168,6 +173,9 @@ type PaymentJournal struct {
 	// refusals is how many attempts the service refused before any effect.
 	// +optional
 	Refusals int32 `json:"refusals,omitempty"`
+	// misses is how many attempts came to nothing for no reason that waiting mends.
+	// +optional
+	Misses int32 `json:"misses,omitempty"`
 	// retryAfter is the instant before which no further attempt begins.
 	// +optional
 	RetryAfter *metav1.MicroTime `json:"retryAfter,omitempty"`

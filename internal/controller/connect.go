@@ -126,7 +126,9 @@ func serverOf(text string) string {
 	if err != nil {
 		return text
 	}
-	return strings.ToLower(parsed.Scheme+"://"+parsed.Host) + strings.TrimRight(parsed.EscapedPath(), "/")
+	scheme, host := strings.ToLower(parsed.Scheme), strings.ToLower(parsed.Host)
+	host = strings.TrimSuffix(host, map[string]string{"https": ":443", "http": ":80"}[scheme])
+	return scheme + "://" + host + strings.TrimRight(parsed.EscapedPath(), "/")
 }
 
 func (c *Connector) loadKeys(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection) (*payment.Obstacle, error) {
@@ -174,6 +176,16 @@ func keySet(name string, data map[string][]byte, network bitcoin.Network) (*keys
 	return set, nil
 }
 
+// holdsKeys reports whether a Secret is one that a wallet's keys are in.
+func holdsKeys(data map[string][]byte) bool {
+	for _, key := range []string{"mnemonic", "passphrase", "xprvVanilla", "xprvColored"} {
+		if _, held := data[key]; held {
+			return true
+		}
+	}
+	return false
+}
+
 // invalidKeys shows only what package keys says, which quotes no word and no key.
 func invalidKeys(source string, err error) *payment.Obstacle {
 	message := "the keys cannot be read"
@@ -216,6 +228,11 @@ func (c *Connector) clientConfig(ctx context.Context, wallet *v1alpha1.Wallet, p
 		data, obstacle, err := c.secret(ctx, wallet.Namespace, reference.Name)
 		if obstacle != nil || err != nil {
 			return config, obstacle, err
+		}
+		if holdsKeys(data) {
+			// Else whoever may write Wallets could have the keys of one sent to a service of their own.
+			return config, unusable(v1alpha1.ReasonInvalidEndpoint, "Secret %s holds the keys of a wallet: keep the token in a Secret of its own",
+				reference.Name), nil
 		}
 		config.BearerToken = strings.TrimSpace(string(data[reference.Key]))
 		if config.BearerToken == "" {

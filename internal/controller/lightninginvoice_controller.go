@@ -15,6 +15,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/bolt11"
 	"github.com/utexo/utexo-operator/internal/invoice"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/record"
@@ -52,8 +53,22 @@ func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl
 	if err != nil {
 		return resultFor(err)
 	}
+	if facts.Record == nil && object.Status.PaymentRequest != "" && !facts.Deleting {
+		// Its record was lost. Somebody may have the invoice already: it is recorded anew, and no other is ever issued.
+		if connection == nil {
+			return ctrl.Result{RequeueAfter: secretPoll}, nil
+		}
+		if facts.Record, err = r.republish(ctx, &object, connection); err != nil {
+			return resultFor(err)
+		}
+	}
 	for range maxSteps {
 		decision := invoice.Decide(facts, r.Clock.Now())
+		if decision.Journal != nil {
+			if facts.Record, err = r.Records.Swap(ctx, facts.Record, *decision.Journal); err != nil {
+				return resultFor(err)
+			}
+		}
 		if decision.Step != invoice.Observe { // which decides on the status by what it sees
 			before := object.DeepCopy()
 			object.Status = decision.Status
@@ -178,6 +193,16 @@ func (r *LightningInvoiceReconciler) publish(ctx context.Context, object *v1alph
 	}
 }
 
+// republish records an invoice from the status of its resource.
+func (r *LightningInvoiceReconciler) republish(ctx context.Context, object *v1alpha1.LightningInvoice, connection *Connection) (*v1alpha1.PaymentRecord, error) {
+	published, err := bolt11.Decode(object.Status.PaymentRequest)
+	if err != nil {
+		return nil, reconcile.TerminalError(errors.New("the status of a LightningInvoice without a record holds no invoice that can be read"))
+	}
+	return r.publish(ctx, object, invoice.RecordSpec(published, object.Status.PaymentRequest, object.Status.RequestID, connection.Record,
+		object.Spec.Asset))
+}
+
 // publishAttempts is how often an issued invoice is tried to be recorded before it is left to die unseen.
 const publishAttempts = 30
 
@@ -197,8 +222,11 @@ func look(ctx context.Context, published *v1alpha1.PaymentRecord, service *utexo
 		return invoice.NoAnswer
 	}
 	payments, err := service.ListPayments(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, utexo.ErrNotAvailable):
 		return invoice.Lost
+	case err != nil:
+		return invoice.NoAnswer
 	}
 	for _, one := range payments {
 		if one.PaymentHash == published.Spec.PaymentHash && one.Inbound && one.Status == utexo.SendSucceeded {

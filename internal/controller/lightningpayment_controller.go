@@ -14,6 +14,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/bolt11"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/readiness"
 )
@@ -49,13 +50,20 @@ func (l lightningPayable) copy() payable                             { return li
 func (l lightningPayable) walletReference() v1alpha1.WalletReference { return l.Spec.WalletRef }
 func (l lightningPayable) suspended() bool                           { return l.Spec.Suspend }
 
+func (l lightningPayable) phase() v1alpha1.PaymentPhase { return l.Status.Phase }
+
 // resolve finds the BOLT11, pinning what a reference was resolved to, and makes an order of it.
 func (l lightningPayable) resolve(ctx context.Context, p *Payments, wallet *v1alpha1.Wallet, known v1alpha1.RecordWallet) (resolution, error) {
 	text := l.Spec.Invoice
 	if l.Spec.InvoiceFrom != nil {
-		pinned, waiting, err := p.pinnedInvoice(ctx, l.LightningPayment, known)
-		if waiting != nil || err != nil {
-			return resolution{waiting: waiting}, err
+		pinned, obstacle, err := p.pinnedInvoice(ctx, l.LightningPayment, known)
+		switch {
+		case err != nil:
+			return resolution{}, err
+		case obstacle != nil && obstacle.DeadEnd:
+			return resolution{invalid: obstacle}, nil
+		case obstacle != nil:
+			return resolution{waiting: obstacle}, nil
 		}
 		text = pinned
 	}
@@ -78,6 +86,13 @@ func (p *Payments) pinnedInvoice(ctx context.Context, pay *v1alpha1.LightningPay
 	if err != nil {
 		return "", nil, err
 	}
+	if pin != nil && pin.Spec.Source != sourceOf(pay.Spec.InvoiceFrom) {
+		return "", &payment.Obstacle{
+			Reason: v1alpha1.ReasonDuplicatePayment, DeadEnd: true,
+			Message: fmt.Sprintf("an earlier LightningPayment of this name read its invoice from %s, and nothing was sent by this one; declare it under a new name",
+				pin.Spec.Source),
+		}, nil
+	}
 	if pin != nil {
 		return pin.Spec.PaymentRequest, nil, nil
 	}
@@ -91,7 +106,9 @@ func (p *Payments) pinnedInvoice(ctx context.Context, pay *v1alpha1.LightningPay
 	if known.MasterFingerprint == "" {
 		return "", &payment.Obstacle{Reason: v1alpha1.ReasonWalletNotReady, Message: "waiting for the Wallet", RetryAfter: secretPoll}, nil
 	}
-	spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordInvoicePin, Wallet: known, PaymentRequest: text}
+	spec := v1alpha1.PaymentRecordSpec{
+		Kind: v1alpha1.RecordInvoicePin, Wallet: known, PaymentRequest: text, Source: sourceOf(pay.Spec.InvoiceFrom),
+	}
 	journal := v1alpha1.PaymentJournal{
 		Phase:  v1alpha1.RecordHeld,
 		Holder: v1alpha1.RecordHolder{Kind: "LightningPayment", Namespace: pay.Namespace, Name: pay.Name, UID: string(pay.UID)},
@@ -112,9 +129,10 @@ func (p *Payments) readInvoice(ctx context.Context, pay *v1alpha1.LightningPayme
 	}
 	from := pay.Spec.InvoiceFrom
 	found := func(text, where string) (string, *payment.Obstacle, error) {
+		// What is no invoice is neither pinned nor shown: it may be a placeholder, or another secret.
 		text = strings.TrimSpace(text)
-		if len(text) < 20 || len(text) > 8192 {
-			return missing("%s holds no invoice yet", where)
+		if _, err := bolt11.Decode(text); err != nil {
+			return missing("%s holds no BOLT11 that can be read; it is looked at again", where)
 		}
 		return text, nil, nil
 	}
@@ -128,7 +146,7 @@ func (p *Payments) readInvoice(ctx context.Context, pay *v1alpha1.LightningPayme
 		if err != nil {
 			return "", nil, fmt.Errorf("reading LightningInvoice: %w", err)
 		}
-		return found(invoice.Status.PaymentRequest, "LightningInvoice "+invoice.Name)
+		return found(invoice.Status.PaymentRequest, sourceOf(from))
 	case from.ConfigMapKeyRef != nil:
 		var config corev1.ConfigMap
 		err := p.Reader.Get(ctx, client.ObjectKey{Namespace: pay.Namespace, Name: from.ConfigMapKeyRef.Name}, &config)
@@ -138,7 +156,7 @@ func (p *Payments) readInvoice(ctx context.Context, pay *v1alpha1.LightningPayme
 		if err != nil {
 			return "", nil, fmt.Errorf("reading ConfigMap: %w", err)
 		}
-		return found(config.Data[from.ConfigMapKeyRef.Key], fmt.Sprintf("key %s of ConfigMap %s", from.ConfigMapKeyRef.Key, config.Name))
+		return found(config.Data[from.ConfigMapKeyRef.Key], sourceOf(from))
 	}
 	data, obstacle, err := p.Connector.secret(ctx, pay.Namespace, from.SecretKeyRef.Name)
 	if obstacle != nil {
@@ -147,7 +165,18 @@ func (p *Payments) readInvoice(ctx context.Context, pay *v1alpha1.LightningPayme
 	if err != nil {
 		return "", nil, err
 	}
-	return found(string(data[from.SecretKeyRef.Key]), fmt.Sprintf("key %s of Secret %s", from.SecretKeyRef.Key, from.SecretKeyRef.Name))
+	return found(string(data[from.SecretKeyRef.Key]), sourceOf(from))
+}
+
+// sourceOf names where an invoice is read.
+func sourceOf(from *v1alpha1.InvoiceSource) string {
+	switch {
+	case from.LightningInvoiceRef != nil:
+		return "LightningInvoice " + from.LightningInvoiceRef.Name
+	case from.ConfigMapKeyRef != nil:
+		return fmt.Sprintf("key %s of ConfigMap %s", from.ConfigMapKeyRef.Key, from.ConfigMapKeyRef.Name)
+	}
+	return fmt.Sprintf("key %s of Secret %s", from.SecretKeyRef.Key, from.SecretKeyRef.Name)
 }
 
 // referencePoll is how often a reference is looked at that does not exist yet.

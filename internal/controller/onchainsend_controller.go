@@ -40,6 +40,8 @@ func (o onchainPayable) copy() payable                             { return onch
 func (o onchainPayable) walletReference() v1alpha1.WalletReference { return o.Spec.WalletRef }
 func (o onchainPayable) suspended() bool                           { return o.Spec.Suspend }
 
+func (o onchainPayable) phase() v1alpha1.PaymentPhase { return o.Status.Phase }
+
 // resolve makes an order of the manifest, which holds all of it.
 func (o onchainPayable) resolve(_ context.Context, p *Payments, wallet *v1alpha1.Wallet, known v1alpha1.RecordWallet) (resolution, error) {
 	network := bitcoin.Network("")

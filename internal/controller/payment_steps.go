@@ -8,7 +8,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
@@ -48,10 +47,10 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 
 // took keeps what a step of the money path came to.
 func (r *pass) took(ctx context.Context, result spender.Result, err error) error {
-	r.Status.Emit(r.object.inner(), result.Events)
 	if err != nil {
 		return err
 	}
+	r.Status.Emit(r.object.inner(), result.Events)
 	if before := r.facts.Record; before.Journal.Phase != result.Record.Journal.Phase || before.Journal.Attempt != result.Record.Journal.Attempt {
 		logRecorded(ctx, result.Record)
 	}
@@ -87,11 +86,8 @@ func serviceMessage(err error) string {
 	return "the service did not answer"
 }
 
-// claim makes the payment's identity ours. The finalizer comes first: from here on the resource must not go unnoticed.
+// claim makes the payment's identity ours.
 func (r *pass) claim(ctx context.Context) error {
-	if err := r.patchFinalizer(ctx, controllerutil.AddFinalizer); err != nil {
-		return err
-	}
 	order := r.facts.Order
 	journal := payment.NewJournal(order)
 	journal.FeeEstimateSats = r.facts.FeeEstimateSats

@@ -58,6 +58,7 @@ type payable interface {
 	// fresh is an empty one of the kind.
 	fresh() payable
 	walletReference() v1alpha1.WalletReference
+	phase() v1alpha1.PaymentPhase
 	suspended() bool
 	// resolve says what is to be paid. waiting is why that is not known yet, invalid the dead end of what cannot be paid; the order is
 	// returned with both as far as it is known.
@@ -118,6 +119,7 @@ func (r *pass) observe(ctx context.Context) error {
 		Deleting:   !r.object.inner().GetDeletionTimestamp().IsZero(),
 		Abandon:    r.object.inner().GetAnnotations()[DeletionPolicyAnnotation] == AbandonTracking,
 		Resolution: r.object.inner().GetAnnotations()[ResolveAnnotation],
+		GivenUp:    givenUp(r.object),
 	}
 	known := v1alpha1.RecordWallet{Name: r.object.walletReference().Name}
 	if err := r.observeWallet(ctx, &known); err != nil {
@@ -144,6 +146,16 @@ func (r *pass) observe(ctx context.Context) error {
 		r.facts.NoSpending, err = r.journalObstacle(ctx, known.XpubVanilla)
 	}
 	return err
+}
+
+// givenUp is the dead end that the status tells of. It is the one thing that is read from a status: a payment of which nothing is recorded
+// was called failed nowhere else.
+func givenUp(object payable) *payment.Obstacle {
+	ready := meta.FindStatusCondition(object.inner().GetConditions(), v1alpha1.ConditionReady)
+	if object.phase() != v1alpha1.PaymentFailed || ready == nil {
+		return nil
+	}
+	return &payment.Obstacle{Reason: ready.Reason, Message: ready.Message, DeadEnd: true}
 }
 
 // observeWallet connects to the wallet, or says in the facts why it cannot be used, or not for spending.
@@ -236,8 +248,13 @@ func (r *pass) journalObstacle(ctx context.Context, xpubVanilla string) (*paymen
 	return nil, nil
 }
 
-// write does what a decision wants written: the record, then what became of the finalizer and the PSBT.
+// write does what a decision wants written: the finalizer before anything that must not go unnoticed, then the record.
 func (r *pass) write(ctx context.Context, decision payment.Decision) error {
+	if decision.Hold && !r.facts.Deleting {
+		if err := r.patchFinalizer(ctx, controllerutil.AddFinalizer); err != nil {
+			return err
+		}
+	}
 	if decision.Journal != nil {
 		updated, err := r.Records.Swap(ctx, r.facts.Record, *decision.Journal)
 		if err != nil {

@@ -74,8 +74,10 @@ type Facts struct {
 
 // Decision is what Decide wants: the status, and the step that follows once it is written.
 type Decision struct {
-	Step         Step
-	Status       v1alpha1.LightningInvoiceStatus
+	Step   Step
+	Status v1alpha1.LightningInvoiceStatus
+	// Journal, where it is not nil, is written to the record before the status: that the invoice was paid outlives the status.
+	Journal      *v1alpha1.PaymentJournal
 	RequeueAfter time.Duration
 	Events       []payment.Event
 }
@@ -157,6 +159,10 @@ func publish(status *v1alpha1.LightningInvoiceStatus, record *v1alpha1.PaymentRe
 	status.PaymentRequest = record.Spec.PaymentRequest
 	status.PaymentHash = record.Spec.PaymentHash
 	status.AmountSats, status.Asset = record.Spec.AmountSats, record.Spec.Asset
+	if settled := record.Journal.CompletedAt; settled != nil && record.Journal.Reason == v1alpha1.ReasonSettled {
+		seconds := metav1.NewTime(settled.Truncate(time.Second))
+		status.Phase, status.SettledAt = v1alpha1.InvoiceSettled, &seconds
+	}
 	if published, err := bolt11.Decode(record.Spec.PaymentRequest); err == nil {
 		created, expires := metav1.NewTime(published.Timestamp), metav1.NewTime(published.ExpiresAt())
 		status.CreatedAt, status.ExpiresAt = &created, &expires
@@ -223,9 +229,11 @@ func decideSeen(f Facts, status v1alpha1.LightningInvoiceStatus, seen Seen, now 
 	case seen == Lost && isGivenUp(status.Phase):
 		return Decision{Status: status, RequeueAfter: after}
 	case seen == Settled:
-		settled := metav1.NewTime(now.Truncate(time.Second))
+		settled, recorded := metav1.NewTime(now.Truncate(time.Second)), metav1.NewMicroTime(now.Truncate(time.Second))
 		status.SettledAt = &settled
 		decision := rest(f, status, v1alpha1.InvoiceSettled, settledSummary, now, 0)
+		decision.Journal = f.Record.Journal.DeepCopy()
+		decision.Journal.Reason, decision.Journal.CompletedAt = v1alpha1.ReasonSettled, &recorded
 		if isGivenUp(f.Invoice.Status.Phase) {
 			decision.Events = []payment.Event{{
 				Reason: v1alpha1.EventInvoiceSettledLate, Message: "the invoice was paid after it had been given up: a payment was on its way",

@@ -43,6 +43,8 @@ type Facts struct {
 	Order *Order
 	// Invalid is the dead end of a manifest that cannot be paid, or no longer.
 	Invalid *Obstacle
+	// GivenUp is the dead end that the status tells of already; nil where it tells of none.
+	GivenUp *Obstacle
 	// Record is nil where there is none.
 	Record *v1alpha1.PaymentRecord
 	// Suspended is spec.suspend, the payment's or the wallet's.
@@ -122,7 +124,7 @@ func Decide(f Facts, policy Policy, now time.Time) Decision {
 		return decideUnclaimed(f)
 	case !mine:
 		return decideDuplicate(f)
-	case !SameOrder(record, f.Order):
+	case !SameOrder(record, f.Order), record.Journal.Holder.UID != f.Order.Holder.UID && f.contradicted():
 		return decideReused(f)
 	}
 	changed := !SameWallet(record.Spec.Wallet, f.Order.Wallet)
@@ -151,11 +153,19 @@ func Decide(f Facts, policy Policy, now time.Time) Decision {
 	return f.rest(record.Journal, nil, 0)
 }
 
+// contradicted reports whether the manifest declares another amount than what it refers to asks for.
+func (f Facts) contradicted() bool {
+	return f.Invalid != nil && f.Invalid.Reason == v1alpha1.ReasonAmountMismatch
+}
+
 // decideUnclaimed is for a payment of which nothing was recorded, or which was given up before anything was sent.
 func decideUnclaimed(f Facts) Decision {
 	switch {
 	case f.Deleting:
 		return Decision{Projection: pending(&Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "deleted before anything was sent"})}
+	case f.GivenUp != nil:
+		// What was called failed may have been paid in another way since: it stays failed, whatever is possible now.
+		return f.stop(f.GivenUp)
 	case f.Invalid != nil:
 		return f.stop(f.Invalid)
 	case f.Waiting != nil:
@@ -196,6 +206,9 @@ func decideWithoutOrder(f Facts) Decision {
 func decideDuplicate(f Facts) Decision {
 	if f.Deleting {
 		return Decision{Projection: pending(&Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "deleted, nothing was sent"})}
+	}
+	if f.GivenUp != nil {
+		return f.stop(f.GivenUp)
 	}
 	holder := f.Record.Journal.Holder
 	obstacle := deadEnd(v1alpha1.ReasonDuplicatePayment,
@@ -301,7 +314,7 @@ func decideSubmitted(f Facts, policy Policy, now time.Time) Decision {
 		}
 	case v1alpha1.RecordFailed:
 		if looksAgain(f.Order, &next) {
-			decision.RequeueAfter = policy.Quarantine
+			decision.RequeueAfter, decision.Hold = policy.Quarantine, !f.abandoned()
 		}
 	}
 	return decision
@@ -314,6 +327,11 @@ func overlay(f Facts, journal *v1alpha1.PaymentJournal, policy Policy, now time.
 		return nil
 	case f.Sighting != nil && f.Sighting.Presence == NoAnswer && f.Sighting.Problem != "":
 		return &Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: "the outcome is asked for until the service answers; nothing is sent again: " + f.Sighting.Problem}
+	case f.Sighting != nil && f.Sighting.Presence == Absent && journal.Phase == v1alpha1.RecordSubmitted && journal.FirstAbsentAt != nil &&
+		now.Sub(journal.FirstAbsentAt.Time) > policy.Quarantine:
+		return &Obstacle{
+			Reason: reasonOf(journal.Phase), Message: "the service took this payment and shows it no more; nothing is sent again, ask its operator",
+		}
 	case f.Deleting:
 		return &Obstacle{Reason: reasonOf(journal.Phase), Message: "deletion waits for the outcome of the payment, which it does not cancel"}
 	case startOf(journal) != nil && now.Sub(startOf(journal).Time) > policy.LongInFlight:
@@ -350,6 +368,12 @@ func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
 	case f.Deleting:
 		// Only a repetition could tell, and where the first call never arrived it would send what nobody wants any more.
 		why = "nothing is submitted for a resource that is being deleted"
+	case !now.Before(f.Order.StartBefore) && !now.Before(landedAt(&journal, policy)):
+		why = "the time in which it may start is over, so that it is not asked for by submitting it again"
+	}
+	if wait := landedAt(&journal, policy).Sub(now); why != "" && wait > 0 {
+		// The process that made the call may still be waiting for its answer.
+		return f.rest(journal, nil, wait)
 	}
 	if why != "" {
 		next := Unrepeatable(f.Order, journal, why, now)
@@ -369,8 +393,16 @@ func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
 	return Decision{Step: Repeat, Hold: true}
 }
 
-// repeatAfter is how long to wait before the call that moves money is repeated. All repetitions come within the quarantine that keeps
-// every other payment of the wallet out.
+// landedAt is when the call that moves money can no longer take effect, nor its answer come.
+func landedAt(journal *v1alpha1.PaymentJournal, policy Policy) time.Time {
+	if journal.NotAfter == nil {
+		return time.Time{}
+	}
+	return journal.NotAfter.Add(policy.Quarantine)
+}
+
+// repeatAfter is how long to wait before the call that moves money is repeated. Where nothing holds them, repetitions come within the
+// quarantine that keeps every other payment of the wallet out; later ones only while nothing else began on it.
 func repeatAfter(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration {
 	if journal.SubmittedAt == nil {
 		return 0
@@ -389,21 +421,24 @@ func looksAgain(order *Order, journal *v1alpha1.PaymentJournal) bool {
 // decideFailed looks at a failed payment a last time.
 func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
-	if f.Deleting || !looksAgain(f.Order, &journal) {
+	if !looksAgain(f.Order, &journal) {
 		return f.rest(journal, nil, 0)
 	}
+	wait := func(after time.Duration) Decision {
+		decision := f.rest(journal, nil, after)
+		decision.Hold = !f.abandoned() // deletion waits for the last look too
+		return decision
+	}
 	due := journal.CompletedAt.Add(policy.Quarantine)
-	if now.Before(due) {
-		return f.rest(journal, nil, due.Sub(now))
-	}
-	if f.Waiting != nil || changed {
-		return f.rest(journal, nil, time.Minute)
-	}
-	if f.Sighting == nil {
-		return Decision{Step: Observe}
-	}
-	if f.Sighting.Presence == NoAnswer {
-		return f.rest(journal, nil, time.Minute)
+	switch {
+	case now.Before(due):
+		return wait(due.Sub(now))
+	case f.Waiting != nil || changed:
+		return wait(time.Minute)
+	case f.Sighting == nil:
+		return Decision{Step: Observe, Hold: true}
+	case f.Sighting.Presence == NoAnswer:
+		return wait(time.Minute)
 	}
 	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
 	decision := Decision{Journal: &next, Events: events, Hold: holds(next.Phase)}

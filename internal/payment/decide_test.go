@@ -93,12 +93,12 @@ func TestDecideInEverySituation(t *testing.T) {
 	submittingLightning := watched(submitting, v1alpha1.ReasonSubmitting)
 	submittingLightning["another holder"] = undecided
 	unclear := maps.Clone(submittingLightning)
-	unclear["deleting"] = unknown.writing(v1alpha1.RecordUnknown)
+	unclear["deleting"] = rests(submitting, v1alpha1.ReasonSubmitting, 261*time.Second) // the answer may still come
 	unclear["suspended"] = rests(submitting, v1alpha1.ReasonSuspended, 0)
 	unclear["unspendable"] = rests(submitting, v1alpha1.ReasonJournalLost, 10*time.Second)
 	over := map[string]outcome{"another holder": duplicate, "reused name": duplicate}
 	looksAgain := map[string]outcome{
-		"deleting": failed, "abandoned": failed, "another holder": duplicate, "reused name": duplicate, "no order": failed,
+		"abandoned": failed.after(280 * time.Second), "another holder": duplicate, "reused name": duplicate, "no order": failed,
 	}
 	unresolved := map[string]outcome{"abandoned": unknown.unheld(), "another holder": duplicate, "reused name": duplicate}
 
@@ -117,7 +117,7 @@ func TestDecideInEverySituation(t *testing.T) {
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordSubmitting, outcome{Step: Observe}, submittingLightning},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordSubmitted, outcome{Step: Observe}, watched(inFlight, v1alpha1.ReasonInFlight)},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordSucceeded, succeeded, over},
-		{v1alpha1.RecordLightningPayment, v1alpha1.RecordFailed, failed.after(280 * time.Second), looksAgain},
+		{v1alpha1.RecordLightningPayment, v1alpha1.RecordFailed, failed.after(280 * time.Second).holding(), looksAgain},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordCancelled, outcome{Step: Claim}, released},
 
 		{v1alpha1.RecordOnchainSend, "", outcome{Step: Claim}, unclaimed},
@@ -354,21 +354,21 @@ func TestDecide(t *testing.T) {
 
 		// An on-chain send without an answer.
 		"a service that is not known to answer repetitions is not asked again": {
-			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile = v1alpha1.ProfileConservative },
+			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile = v1alpha1.ProfileConservative },
 			want:         unknown.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"attempt 1", "not known to answer a repetition", "100000 sat", strings.Repeat("7", 64), "resolve the record"},
 		},
 		"a service without a profile is not asked again": {
-			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile = "" },
+			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile = "" },
 			want: unknown.writing(v1alpha1.RecordUnknown),
 		},
 		"four ends without an answer are enough": {
-			order: onchain, phase: v1alpha1.RecordSubmitting, change: journal(func(j *v1alpha1.PaymentJournal) { j.EndCalls = 4 }),
+			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: journal(func(j *v1alpha1.PaymentJournal) { j.EndCalls = 4 }),
 			want:         unknown.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"4 identical submissions"},
 		},
 		"four ends without an answer are enough also while suspended": {
-			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Record.Journal.EndCalls, f.Suspended = 4, true },
+			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Record.Journal.EndCalls, f.Suspended = 4, true },
 			want: unknown.writing(v1alpha1.RecordUnknown),
 		},
 		"the first repetition comes two seconds after the end": {
@@ -391,12 +391,12 @@ func TestDecide(t *testing.T) {
 			change: journal(func(j *v1alpha1.PaymentJournal) { j.EndCalls = 3 }), want: outcome{Step: Repeat},
 		},
 		"a deleted send without an answer is not sent again and says so": {
-			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Deleting = true },
+			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Deleting = true },
 			want:         unknown.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"deleted", "resolve the record"},
 		},
 		"a deleted send is not sent again also while suspended": {
-			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Deleting, f.Suspended = true, true },
+			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Deleting, f.Suspended = true, true },
 			want: unknown.writing(v1alpha1.RecordUnknown),
 		},
 
@@ -448,7 +448,7 @@ func TestDecide(t *testing.T) {
 			order: lightning, phase: v1alpha1.RecordSubmitted, change: func(f *Facts) {
 				f.Sighting, f.Record.Journal.FirstFailedAt = seen(StateFailed), at(minute.Add(-30*time.Second))
 			},
-			want:         failed.writing(v1alpha1.RecordFailed).after(policy.Quarantine),
+			want:         failed.writing(v1alpha1.RecordFailed).after(policy.Quarantine).holding(),
 			wantMentions: []string{"no money moved", "new invoice"},
 		},
 		"a trace that is proven absent begins another attempt": {
@@ -568,7 +568,7 @@ func TestDecide(t *testing.T) {
 			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, want: outcome{Step: Observe},
 		},
 		"a failed payment is not looked at again before": {
-			order: lightning, phase: v1alpha1.RecordFailed, now: recheck.Add(-time.Second), want: failed.after(time.Second),
+			order: lightning, phase: v1alpha1.RecordFailed, now: recheck.Add(-time.Second), want: failed.after(time.Second).holding(),
 		},
 		"a failed payment is looked at a last time once": {
 			order: lightning, phase: v1alpha1.RecordFailed, now: recheck.Add(time.Hour),
@@ -587,14 +587,14 @@ func TestDecide(t *testing.T) {
 			want: outcome{Step: Observe},
 		},
 		"a failed payment of a wallet that is missing waits for it": {
-			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: situations["waiting"], want: failed.after(time.Minute),
+			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: situations["waiting"], want: failed.after(time.Minute).holding(),
 		},
 		"a failed payment of a wallet that changed waits for it": {
-			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: situations["wallet changed"], want: failed.after(time.Minute),
+			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: situations["wallet changed"], want: failed.after(time.Minute).holding(),
 		},
 		"a failed payment without an answer is looked at again": {
 			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: func(f *Facts) { f.Sighting = &Sighting{Problem: "502"} },
-			want: failed.after(time.Minute),
+			want: failed.after(time.Minute).holding(),
 		},
 		"a failed payment that failed still is over": {
 			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: func(f *Facts) {

@@ -17,7 +17,8 @@ type Policy struct {
 	// Quarantine is how long after the last instant at which a call could be written it may still land: longer than the client's
 	// deadline for it and the service's longest work on it together.
 	Quarantine time.Duration
-	// MaxAttempts is how many attempts a payment gets. Each needs proof that the one before was not sent.
+	// MaxAttempts is how many attempts a payment gets that come to nothing for no reason that waiting mends. Each needs proof that the
+	// one before was not sent.
 	MaxAttempts int32
 	// MaxEndCalls is how many times the same signed PSBT may be submitted where the service is known to answer a repetition with
 	// the first one's send.
@@ -221,10 +222,16 @@ func Sighted(order *Order, journal v1alpha1.PaymentJournal, seen Sighting, profi
 	case Absent:
 		return sightedAbsent(order, next, seen, policy, now), nil
 	case Inbound:
-		// A node cannot pay itself, and shows no attempt to.
-		if order.Kind == v1alpha1.RecordLightningPayment && hasLanded(&next, policy, now) {
-			return GiveUp(next, v1alpha1.ReasonOwnInvoice,
-				"the invoice was issued by the node that would pay it, which cannot pay itself; no money moved", now), nil
+		// A node cannot pay itself, and shows no attempt to. Where it accepted one it is a failure like any other: believed when seen twice.
+		const message = "the invoice was issued by the node that would pay it, which cannot pay itself; no money moved"
+		switch {
+		case order.Kind != v1alpha1.RecordLightningPayment:
+		case hasLanded(&next, policy, now):
+			return GiveUp(next, v1alpha1.ReasonOwnInvoice, message, now), nil
+		case next.Phase == v1alpha1.RecordSubmitted && next.FirstFailedAt == nil:
+			next.FirstFailedAt = at(now)
+		case next.Phase == v1alpha1.RecordSubmitted && now.Sub(next.FirstFailedAt.Time) >= policy.FailureDistance:
+			return GiveUp(next, v1alpha1.ReasonOwnInvoice, message, now), nil
 		}
 	}
 	return next, nil
@@ -357,7 +364,7 @@ func wrongOrder(order *Order, seen Sighting) string {
 }
 
 func explainedByFee(order *Order, sent int64, fee *int64) bool {
-	return fee != nil && *fee >= 0 && sent > 0 && sent+*fee == int64(order.AmountSats)
+	return fee != nil && *fee >= 0 && amount.Sat(*fee) <= order.MaxFeeSats && sent > 0 && sent+*fee == int64(order.AmountSats)
 }
 
 // sightedAbsent weighs an answer that the service does not know the payment. It is proof only when nothing of ours can still land, and
@@ -378,7 +385,8 @@ func sightedAbsent(order *Order, next v1alpha1.PaymentJournal, seen Sighting, po
 		if !seen.Complete && apart < policy.Quarantine {
 			return next
 		}
-		if next.Attempt >= policy.MaxAttempts {
+		next.Misses++
+		if next.Misses >= policy.MaxAttempts {
 			return GiveUp(next, v1alpha1.ReasonPaymentFailed, "the service never accepted the payment and shows no trace of it; no money moved", now)
 		}
 		return NotSent(next, Obstacle{
@@ -434,6 +442,9 @@ func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requ
 	case lightning:
 		return next, nil, answer == EndRefused || answer == EndExists
 	}
+	if profile != v1alpha1.ProfileReference {
+		return Undecidable(next, unclearOnchain(order, next, "this service is not known to answer a repetition with the first one's send"), now), nil, false
+	}
 	return next, nil, false
 }
 
@@ -443,9 +454,12 @@ func Refused(journal v1alpha1.PaymentJournal, refusal Obstacle, policy Policy, n
 	if refusal.DeadEnd {
 		return GiveUp(journal, refusal.Reason, refusal.Message, now)
 	}
-	if refusal.Reason == v1alpha1.ReasonProgressing && journal.Attempt >= policy.MaxAttempts {
-		return GiveUp(journal, v1alpha1.ReasonRequestRefused, fmt.Sprintf("the service refused %d attempts, and no money moved: %s",
-			journal.Attempt, refusal.Message), now)
+	if refusal.Reason == v1alpha1.ReasonProgressing {
+		journal.Misses++
+		if journal.Misses >= policy.MaxAttempts {
+			return GiveUp(journal, v1alpha1.ReasonRequestRefused, fmt.Sprintf("the service did not take %d attempts, and no money moved: %s",
+				journal.Misses, refusal.Message), now)
+		}
 	}
 	// Half a minute at first, 16 minutes after five refusals.
 	return NotSent(journal, refusal, policy.RefusalBackoff<<min(journal.Refusals, 5), now)

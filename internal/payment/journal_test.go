@@ -151,6 +151,7 @@ func TestRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			journal := makeJournal(order, v1alpha1.RecordBegan)
 			journal.Attempt, journal.Refusals = tc.attempt, tc.refusals
+			journal.Misses = tc.refusals // here every refusal before was one that waiting does not mend
 			got := Refused(journal, tc.refusal, policy, minute)
 			if got.Phase != tc.wantPhase || got.Reason != tc.wantReason || got.Attempt != tc.attempt {
 				t.Errorf("phase %s, reason %s, attempt %d", got.Phase, got.Reason, got.Attempt)
@@ -238,6 +239,7 @@ func TestEnded(t *testing.T) {
 			order: onchain, answer: EndRefused, refusal: Obstacle{Reason: v1alpha1.ReasonProgressing, Message: "NoPSBTBegun"}, wantClean: true,
 			want: func(j *v1alpha1.PaymentJournal) {
 				*j = NotSent(*j, Obstacle{Reason: v1alpha1.ReasonProgressing, Message: "NoPSBTBegun"}, 30*time.Second, minute)
+				j.Misses = 1
 			},
 		},
 		"a repetition that is refused proves nothing of the first": {
@@ -395,7 +397,7 @@ func TestSightedLightning(t *testing.T) {
 			order := makeLightningOrder()
 			journal := makeJournal(order, tc.from)
 			if tc.attempt > 0 {
-				journal.Attempt = tc.attempt
+				journal.Attempt, journal.Misses = tc.attempt, tc.attempt-1
 			}
 			start := journal
 			for _, look := range tc.looks {

@@ -163,6 +163,12 @@ func ends(phase v1alpha1.PaymentPhase, reason string) outcome {
 	return outcome{Phase: phase, Outcome: readiness.DeadEnd, Reason: reason, Hold: phase == v1alpha1.PaymentUnknown}
 }
 
+// holding is the outcome with the resource kept.
+func (o outcome) holding() outcome {
+	o.Hold = true
+	return o
+}
+
 // unheld is the outcome with the resource free to go.
 func (o outcome) unheld() outcome {
 	o.Hold = false

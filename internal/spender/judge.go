@@ -31,6 +31,10 @@ func refusal(err error) (payment.Obstacle, bool) {
 		return payment.Obstacle{Reason: v1alpha1.ReasonInternalError, Message: failed.Message, DeadEnd: true}, true
 	case failed.Effect == utexo.EffectNotSent, failed.Temporary(), errors.Is(err, utexo.ErrWalletNotRegistered):
 		return obstacle, true
+	case failed.Code == utexo.CodeDuplicatePayment:
+		return payment.Obstacle{
+			Reason: v1alpha1.ReasonServiceUnavailable, Message: "the service has a payment of this invoice already and did not show it; it is asked again",
+		}, true
 	case slices.Contains(lackOfFunds, failed.Code):
 		return payment.Obstacle{
 			Reason:  v1alpha1.ReasonInsufficientBalance,

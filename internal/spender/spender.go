@@ -138,7 +138,11 @@ func (s *Spender) Attempt(ctx context.Context, order *payment.Order, last *v1alp
 		return result, err
 	}
 	clean = false // from here until an answer says otherwise
-	unsigned, err := s.begin(ctx, order, session, intent.NotAfter.Time)
+	notAfter := intent.NotAfter.Time
+	if order.StartBefore.Before(notAfter) {
+		notAfter = order.StartBefore
+	}
+	unsigned, err := s.begin(ctx, order, session, notAfter)
 	if err != nil {
 		obstacle, refused := refusal(err)
 		if !refused {

@@ -143,6 +143,9 @@ func (l *Locks) acquireLease(ctx context.Context, name string, intent Inflight) 
 	var lease coordinationv1.Lease
 	err := l.Reader.Get(ctx, client.ObjectKey{Namespace: l.Namespace, Name: name}, &lease)
 	if apierrors.IsNotFound(err) {
+		if intent.Operation == End {
+			return nil, &LostError{} // as mayEnter says: what began since is not known
+		}
 		fresh := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: l.Namespace, Name: name}}
 		if err := l.fill(fresh, intent); err != nil {
 			return nil, err
