@@ -84,6 +84,15 @@ func TestKilledAtRandom(t *testing.T) {
 			}
 			t.Logf("%d times a process was killed while it paid", inside)
 			w.start()
+			await(t, "all payments came to an end", func() error {
+				for _, wallet := range wallets {
+					// An end that was repeated keeps the wallet closed: the one before it might still land, were its process not dead.
+					if lease, _ := w.lease(wallet); lease != nil && lease.Spec.HolderIdentity == nil {
+						w.outlast(wallet)
+					}
+				}
+				return w.settled(orders)
+			})
 			w.awaitPaid(orders...)
 		})
 	}
