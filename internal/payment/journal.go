@@ -297,8 +297,8 @@ var beforeBroadcast = map[string]bool{"UNSUPPORTED_SOURCE": true, "CHANNEL_CLOSE
 func sightedOnchain(order *Order, next v1alpha1.PaymentJournal, seen Sighting, profile v1alpha1.ServerProfile, policy Policy, now time.Time,
 ) (v1alpha1.PaymentJournal, []Event) {
 	if wrong := wrongOrder(order, seen); wrong != "" {
-		next = Undecidable(next, wrong, now)
-		return next, []Event{{Warning: true, Reason: v1alpha1.EventWrongOrderExecuted, Message: wrong}}
+		next = Undecidable(next, wrong+"; look on the chain for what was paid, then resolve the record", now)
+		return next, []Event{{Warning: true, Reason: v1alpha1.EventWrongOrderExecuted, Message: next.Message}}
 	}
 	next.FirstAbsentAt = nil
 	next.ServerStatus = limitTo(seen.Word, 128)
@@ -430,7 +430,7 @@ func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requ
 		// Taken, and nobody knows as what: as good as no answer.
 		return next, nil, false
 	case answer == EndAccepted:
-		inFlight(&next) // also where another process, which had no answer to wait for, called it Unknown meanwhile
+		next.Phase = v1alpha1.RecordSubmitted
 		next.RequestID = limitTo(requestID, 256)
 		return next, nil, !repeated // the call that had no answer may still land, and end what is begun next
 	case answer == EndNotSent && !repeated:
