@@ -35,10 +35,12 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 		result, err := r.Spender.Repeat(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)
 		return r.took(ctx, result, err)
 	case payment.Observe:
+		asked := r.Clock.Now()
 		seen, err := r.Spender.Look(ctx, r.facts.Order, r.facts.Record, r.session)
 		if err != nil {
 			return err
 		}
+		seen.AskedAt = asked
 		r.facts.Sighting = &seen
 		return nil
 	}
@@ -94,9 +96,33 @@ func (r *pass) claim(ctx context.Context) error {
 	var err error
 	if cancelled := r.facts.Record; cancelled != nil {
 		r.facts.Record, err = r.Records.Reclaim(ctx, cancelled, order.RecordSpec(), journal)
+	} else {
+		r.facts.Record, _, err = r.Records.Claim(ctx, order.RecordName(), order.RecordSpec(), journal)
+	}
+	if err != nil {
 		return err
 	}
-	r.facts.Record, _, err = r.Records.Claim(ctx, order.RecordName(), order.RecordSpec(), journal)
+	return r.unclaim(ctx)
+}
+
+// unclaim gives a record up again that was claimed for a resource which is gone, as a cache may not know yet: nobody would drive it, and
+// it would keep everybody else from the payment.
+func (r *pass) unclaim(ctx context.Context) error {
+	journal := r.facts.Record.Journal
+	if journal.Phase != v1alpha1.RecordClaimed || journal.Holder != r.facts.Order.Holder {
+		return nil
+	}
+	current := r.object.fresh()
+	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(r.object.inner()), current.inner())
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("reading the payment: %w", err)
+	case err == nil && current.inner().GetUID() == r.object.inner().GetUID() && current.inner().GetDeletionTimestamp().IsZero():
+		return nil
+	}
+	r.facts.Deleting = true
+	next := payment.GiveUp(journal, v1alpha1.ReasonCancelled, "deleted before anything was sent", r.Clock.Now())
+	r.facts.Record, err = r.Records.Swap(ctx, r.facts.Record, next)
 	return err
 }
 

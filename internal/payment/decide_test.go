@@ -457,7 +457,7 @@ func TestDecide(t *testing.T) {
 		},
 		"a trace that is not yet proven absent is looked for again": {
 			order: lightning, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Sighting = &Sighting{Presence: Absent, Complete: true} },
-			now: landed.Add(-1), want: rests(submitting, v1alpha1.ReasonSubmitting, time.Minute).writing(v1alpha1.RecordSubmitting),
+			now: landed.Add(-1), want: rests(submitting, v1alpha1.ReasonSubmitting, time.Minute),
 		},
 		"no answer is shown with what the service said instead": {
 			order: lightning, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Sighting = &Sighting{Problem: "502 Bad Gateway"} },

@@ -80,6 +80,8 @@ const (
 // Sighting is what one look at the service showed of a payment.
 type Sighting struct {
 	Presence Presence
+	// AskedAt is when the service was asked; zero where it was asked just now. What it says counts from then.
+	AskedAt time.Time
 	// Complete tells that Absent comes from a complete list of payments, which one look settles.
 	Complete bool
 	State    State
@@ -205,6 +207,9 @@ func MoneyMayHaveMoved(journal *v1alpha1.PaymentJournal) bool {
 // becomes Succeeded or, after it was submitted, Failed.
 func Sighted(order *Order, journal v1alpha1.PaymentJournal, seen Sighting, profile v1alpha1.ServerProfile, policy Policy, now time.Time,
 ) (v1alpha1.PaymentJournal, []Event) {
+	if asked := seen.AskedAt; !asked.IsZero() && asked.Before(now) {
+		now = asked
+	}
 	next := *journal.DeepCopy()
 	key := order.PaymentHash
 	if order.Kind == v1alpha1.RecordOnchainSend {
@@ -370,6 +375,9 @@ func explainedByFee(order *Order, sent int64, fee *int64) bool {
 // sightedAbsent weighs an answer that the service does not know the payment. It is proof only when nothing of ours can still land, and
 // then only from a complete list, or twice a quarantine apart. A send that the service knew and knows no more is Unknown.
 func sightedAbsent(order *Order, next v1alpha1.PaymentJournal, seen Sighting, policy Policy, now time.Time) v1alpha1.PaymentJournal {
+	if next.Phase == v1alpha1.RecordSubmitting && !hasLanded(&next, policy, now) {
+		return next // it may only not have landed yet
+	}
 	if next.FirstAbsentAt == nil {
 		next.FirstAbsentAt = at(now)
 	}
