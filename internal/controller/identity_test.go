@@ -78,7 +78,7 @@ func TestOneInvoiceInTwoResources(t *testing.T) {
 			second := tc.second(w, invoice)
 			w.rest(second)
 			w.want(second, verdict{"Failed", v1alpha1.ReasonDuplicatePayment, []string{
-				"LightningPayment " + w.namespace + "/rent", "Succeeded", "nothing was sent by this resource", "another invoice",
+				"LightningPayment " + w.namespace + "/rent", "nothing was sent by this resource", "another invoice",
 			}})
 			w.paid(1)
 			w.quiet(second)

@@ -263,7 +263,7 @@ func TestWrongInvoicesAreNotPublished(t *testing.T) {
 					_ = json.NewEncoder(out).Encode(map[string]any{"id": "r-1", "invoice": text, "status": "OPEN", "payment_type": "BTC"})
 					return true
 				})
-				w.pass(made(w, testkit.MakeWallet("fronted").Namespace(w.namespace).URL(front).KeysFrom("main").Obj()))
+				w.pass(made(w, w.fronted(front)))
 				object := made(w, w.invoice("order").Wallet("fronted").Obj())
 				w.pass(object)
 				w.want(object, verdict{"Pending", v1alpha1.ReasonInvalidInvoice, []string{tc.says}})

@@ -466,3 +466,37 @@ func asJSON(value any) string {
 	}
 	return string(text)
 }
+
+// edited is a service in front of the sandbox that changes the JSON objects which it answers under a path.
+func (w *world) edited(path string, edit func(body map[string]any)) string {
+	w.t.Helper()
+	target, err := url.Parse(w.url)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ModifyResponse = func(response *http.Response) error {
+		if !strings.HasPrefix(response.Request.URL.Path, path) || response.StatusCode != http.StatusOK {
+			return nil
+		}
+		var body map[string]any
+		err := json.NewDecoder(response.Body).Decode(&body)
+		if err != nil {
+			return err
+		}
+		edit(body)
+		text := asJSON(body)
+		response.Body = io.NopCloser(strings.NewReader(text))
+		response.ContentLength = int64(len(text))
+		response.Header.Set("Content-Length", fmt.Sprint(len(text)))
+		return nil
+	}
+	server := httptest.NewServer(proxy)
+	w.t.Cleanup(server.Close)
+	return server.URL
+}
+
+// fronted declares a Wallet fronted, of the keys of the Wallet main, at another service.
+func (w *world) fronted(url string) *v1alpha1.Wallet {
+	return testkit.MakeWallet("fronted").Namespace(w.namespace).URL(url).KeysFrom("main").Obj()
+}
