@@ -104,6 +104,10 @@ func TestUnpayableInvoices(t *testing.T) {
 			},
 			want: verdict{"Failed", v1alpha1.ReasonValidityElapsed, []string{"nothing was sent", "declare a new one"}},
 		},
+		"the service expects more than the cap on fees": {
+			make: func(w *world) *builder { return w.payment("rent", w.supplierInvoice(5000)).MaxFeeSats(49) },
+			want: verdict{"Failed", v1alpha1.ReasonFeeTooHigh, []string{"50 sat", "maxFeeSats 49", "new resource"}},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -378,6 +382,59 @@ func TestEstimatesThatFail(t *testing.T) {
 			w.rest(pay)
 			w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
 			w.paid(1)
+		})
+	}
+}
+
+// TestFailedStaysFailed takes the cause of a failure away. Whoever was told that a payment failed may have paid in another way since.
+func TestFailedStaysFailed(t *testing.T) {
+	cases := map[string]struct {
+		// fail brings a payment to where it failed before anything was sent, and returns it with what takes the cause away.
+		fail   func(w *world) (pay *v1alpha1.LightningPayment, mend func())
+		reason string
+	}{
+		"the fee falls": {
+			fail: func(w *world) (*v1alpha1.LightningPayment, func()) {
+				w.fault(sandbox.Fault{Kind: sandbox.FaultOtherObject, Operation: sandbox.FeeEstimate}) // 987654 sat, once
+				return made(w, w.payment("rent", w.supplierInvoice(5000)).Obj()), func() {}
+			},
+			reason: v1alpha1.ReasonFeeTooHigh,
+		},
+		"the wallet is declared anew, of another network": {
+			fail: func(w *world) (*v1alpha1.LightningPayment, func()) {
+				wallet := testkit.MakeWallet("treasury").Namespace(w.namespace).URL(w.url).KeysFrom("main").Network(v1alpha1.NetworkTestnet).Obj()
+				w.pass(made(w, wallet))
+				return made(w, w.payment("rent", w.supplierInvoice(5000)).Wallet("treasury").Obj()), func() {
+					w.delete(wallet)
+					wallet.Spec.Network = v1alpha1.NetworkRegtest
+					w.recreate(wallet)
+					w.pass(wallet)
+				}
+			},
+			reason: v1alpha1.ReasonWrongNetwork,
+		},
+		"the service takes back a refusal": {
+			fail: func(w *world) (*v1alpha1.LightningPayment, func()) {
+				w.fault(sandbox.Fault{Kind: sandbox.FaultRefuse, Operation: sandbox.PayBegin, Status: 400, Name: "InvalidInvoice"})
+				return made(w, w.payment("rent", w.supplierInvoice(5000)).Obj()), func() {}
+			},
+			reason: v1alpha1.ReasonRequestRefused,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Documented)
+			w.syncWallet()
+			pay, mend := tc.fail(w)
+			w.rest(pay)
+			w.want(pay, verdict{"Failed", tc.reason, nil})
+			mend()
+			w.start()
+			w.watch(pay, 2*time.Hour)
+			w.want(pay, verdict{"Failed", tc.reason, nil})
+			w.paid(0)
+			w.quiet(pay)
+			w.paid(0)
 		})
 	}
 }
