@@ -217,6 +217,33 @@ func TestDecide(t *testing.T) {
 			want: rests(pending, v1alpha1.ReasonCancelled, 0).unheld(),
 		},
 
+		"what was called failed stays so, whatever is possible now": {
+			order: lightning, change: func(f *Facts) { f.GivenUp = deadEnd(v1alpha1.ReasonFeeTooHigh, "above the cap") },
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonFeeTooHigh), wantMentions: []string{"above the cap"},
+		},
+		"what was called failed stays so also where another gave the payment up": {
+			order: lightning, phase: v1alpha1.RecordCancelled, change: func(f *Facts) {
+				f.GivenUp = deadEnd(v1alpha1.ReasonDuplicatePayment, "another pays")
+				situations["another holder"](f)
+			},
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonDuplicatePayment), wantMentions: []string{"another pays"},
+		},
+		"what was called failed stays so also while another may pay": {
+			order: lightning, phase: v1alpha1.RecordClaimed, change: func(f *Facts) {
+				f.GivenUp = deadEnd(v1alpha1.ReasonRequestRefused, "no")
+				situations["another holder"](f)
+			},
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonRequestRefused),
+		},
+		"what was called failed can be deleted": {
+			order: lightning, change: func(f *Facts) { f.GivenUp, f.Deleting = deadEnd(v1alpha1.ReasonFeeTooHigh, "x"), true },
+			want: rests(pending, v1alpha1.ReasonCancelled, 0).unheld(),
+		},
+		"a record of its own counts more than what was called failed": {
+			order: lightning, phase: v1alpha1.RecordSubmitted, change: func(f *Facts) { f.GivenUp = deadEnd(v1alpha1.ReasonFeeTooHigh, "x") },
+			want: outcome{Step: Observe},
+		},
+
 		// Claimed or begun.
 		"a refused payment waits for its next attempt": {
 			order: lightning, phase: v1alpha1.RecordClaimed, change: journal(func(j *v1alpha1.PaymentJournal) {
@@ -278,6 +305,22 @@ func TestDecide(t *testing.T) {
 			order: lightning, phase: v1alpha1.RecordClaimed, change: journal(func(j *v1alpha1.PaymentJournal) { j.Holder.Namespace = "other" }),
 			want: rests(pending, v1alpha1.ReasonDuplicatePayment, time.Minute).unheld(), wantMentions: []string{"other/rent"},
 		},
+		"another manifest of the same name whose guard the invoice breaks is another order": {
+			order: lightning, phase: v1alpha1.RecordSucceeded, change: func(f *Facts) {
+				f.Record.Journal.Holder.UID, f.Invalid = "another-uid", deadEnd(v1alpha1.ReasonAmountMismatch, "5000, not 4999")
+			},
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonDuplicatePayment), wantMentions: []string{"ordered something else"},
+		},
+		"the same manifest created again after its invoice expired is the same order": {
+			order: lightning, phase: v1alpha1.RecordSucceeded, change: func(f *Facts) {
+				f.Record.Journal.Holder.UID, f.Invalid = "another-uid", deadEnd(v1alpha1.ReasonInvoiceExpired, "too late")
+			},
+			want: succeeded,
+		},
+		"the same resource keeps its outcome, whatever its guard says": {
+			order: lightning, phase: v1alpha1.RecordSucceeded, change: func(f *Facts) { f.Invalid = deadEnd(v1alpha1.ReasonAmountMismatch, "5000, not 4999") },
+			want: succeeded,
+		},
 		"a resource that was created again is the same holder": {
 			order: lightning, phase: v1alpha1.RecordSubmitted, change: journal(func(j *v1alpha1.PaymentJournal) { j.Holder.UID = "another-uid" }),
 			want: outcome{Step: Observe},
@@ -331,6 +374,10 @@ func TestDecide(t *testing.T) {
 		},
 		"another amount of the asset is another order": {
 			order: makeAssetOrder, phase: v1alpha1.RecordClaimed, change: func(f *Facts) { f.Order.Asset = &v1alpha1.AssetAmount{ID: assetID, Amount: 11} },
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonDuplicatePayment),
+		},
+		"bitcoin instead of an asset is another order": {
+			order: makeAssetOrder, phase: v1alpha1.RecordClaimed, change: func(f *Facts) { f.Order.Asset = nil },
 			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonDuplicatePayment),
 		},
 		"the same asset order is the same": {
@@ -400,6 +447,22 @@ func TestDecide(t *testing.T) {
 			want: unknown.writing(v1alpha1.RecordUnknown),
 		},
 
+		"a send whose time is over is not sent again after it can have landed": {
+			order: onchain, phase: v1alpha1.RecordSubmitting, now: t0.Add(time.Hour), want: unknown.writing(v1alpha1.RecordUnknown),
+			wantMentions: []string{"time in which it may start is over"},
+		},
+		"a send whose time is over is sent again while it may still land": {
+			order: onchain, phase: v1alpha1.RecordSubmitting, now: landed.Add(-1), change: func(f *Facts) { f.Order.StartBefore = minute },
+			want: outcome{Step: Repeat},
+		},
+		"a send whose time is not over is sent again": {
+			order: onchain, phase: v1alpha1.RecordSubmitting, now: t0.Add(time.Hour - 1), want: outcome{Step: Repeat},
+		},
+		"a send in doubt without its last instant is in doubt at once": {
+			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile, f.Record.Journal.NotAfter = "", nil },
+			want: unknown.writing(v1alpha1.RecordUnknown),
+		},
+
 		// What a look showed.
 		"a payment under way is looked at again": {
 			order: lightning, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Sighting = seen(StatePending) },
@@ -416,6 +479,27 @@ func TestDecide(t *testing.T) {
 		"a payment that was just accepted is not looked at at once": {
 			order: lightning, phase: v1alpha1.RecordSubmitted, now: submitted.Add(1999 * time.Millisecond),
 			want: rests(inFlight, v1alpha1.ReasonInFlight, 2*time.Second),
+		},
+		"a payment that was accepted this instant is not looked at either": {
+			order: lightning, phase: v1alpha1.RecordSubmitted, now: submitted, want: rests(inFlight, v1alpha1.ReasonInFlight, 2*time.Second),
+		},
+		"a look that was made all the same counts": {
+			order: lightning, phase: v1alpha1.RecordSubmitted, now: submitted.Add(time.Second), change: func(f *Facts) { f.Sighting = seen(StateSucceeded) },
+			want: succeeded.writing(v1alpha1.RecordSucceeded),
+		},
+		"an adopted payment is looked at": {
+			order: lightning, phase: v1alpha1.RecordSubmitted, change: journal(func(j *v1alpha1.PaymentJournal) { j.SubmittedAt = nil }),
+			want: outcome{Step: Observe},
+		},
+		"a payment of which nobody knows since when is looked at every half a minute": {
+			order: lightning, phase: v1alpha1.RecordSubmitting, now: landed.Add(time.Hour), change: func(f *Facts) {
+				f.Sighting, f.Record.Journal.SubmittedAt, f.Record.Journal.StartedAt = &Sighting{Presence: NotSeen}, nil, nil
+			},
+			want: rests(submitting, v1alpha1.ReasonSubmitting, 30*time.Second),
+		},
+		"a send of which nobody knows since when is submitted again": {
+			order: onchain, phase: v1alpha1.RecordSubmitting, change: journal(func(j *v1alpha1.PaymentJournal) { j.SubmittedAt = nil }),
+			want: outcome{Step: Repeat},
 		},
 		"a payment that was accepted two seconds ago is looked at": {
 			order: lightning, phase: v1alpha1.RecordSubmitted, now: submitted.Add(2 * time.Second), want: outcome{Step: Observe},
@@ -468,6 +552,28 @@ func TestDecide(t *testing.T) {
 			order: lightning, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Sighting = &Sighting{} },
 			want: rests(submitting, v1alpha1.ReasonSubmitting, 59*time.Second),
 		},
+		"a payment that is not shown is no silence of the service": {
+			order: lightning, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Sighting = &Sighting{Presence: NotSeen, Problem: "no such payment"} },
+			want: rests(submitting, v1alpha1.ReasonSubmitting, 59*time.Second), wantMentions: []string{"its outcome is being asked for"},
+		},
+		"a payment that was accepted and is shown no more says so, in time": {
+			order: lightning, phase: v1alpha1.RecordSubmitted, now: landed, change: func(f *Facts) {
+				f.Sighting, f.Record.Journal.FirstAbsentAt = &Sighting{Presence: Absent}, at(landed.Add(-policy.Quarantine-time.Second))
+			},
+			want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute), wantMentions: []string{"shows it no more"},
+		},
+		"a payment that was accepted and is shown no more does not say so at once": {
+			order: lightning, phase: v1alpha1.RecordSubmitted, now: landed, change: func(f *Facts) {
+				f.Sighting, f.Record.Journal.FirstAbsentAt = &Sighting{Presence: Absent}, at(landed.Add(-policy.Quarantine))
+			},
+			want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute), wantMentions: []string{"waiting for its outcome"},
+		},
+		"a payment that goes on being looked for does not say that it was accepted": {
+			order: lightning, phase: v1alpha1.RecordSubmitting, now: landed.Add(299 * time.Second), change: func(f *Facts) {
+				f.Sighting, f.Record.Journal.FirstAbsentAt = &Sighting{Presence: Absent}, at(landed)
+			},
+			want: rests(submitting, v1alpha1.ReasonSubmitting, time.Minute), wantMentions: []string{"its outcome is being asked for"},
+		},
 		"a payment that is not shown goes on being looked for": {
 			order: lightning, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Sighting = &Sighting{Presence: NotSeen} }, now: landed.Add(time.Hour),
 			want: rests(submitting, v1alpha1.ReasonSubmitting, time.Minute),
@@ -488,6 +594,11 @@ func TestDecide(t *testing.T) {
 			want:         rests(inFlight, v1alpha1.ReasonInFlight, time.Minute).writing(v1alpha1.RecordSubmitted),
 			wantMentions: []string{"WAITING?[31m_BALANCE_UPDATE", "40 minutes", "nothing is sent again"},
 		},
+		"a payment not so long under way does not say so": {
+			order: onchain, phase: v1alpha1.RecordSubmitted, change: func(f *Facts) { f.Sighting = &Sighting{Presence: Outbound} },
+			now: submitted.Add(policy.LongInFlight), want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute),
+			wantMentions: []string{"waiting for its outcome"},
+		},
 		"a payment long under way without a word": {
 			order: onchain, phase: v1alpha1.RecordSubmitted, change: func(f *Facts) { f.Sighting = &Sighting{Presence: Outbound} },
 			now: submitted.Add(policy.LongInFlight + time.Second), want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute),
@@ -496,6 +607,10 @@ func TestDecide(t *testing.T) {
 		"after a day a payment is looked at every ten minutes": {
 			order: onchain, phase: v1alpha1.RecordSubmitted, change: func(f *Facts) { f.Sighting = &Sighting{Presence: Outbound} },
 			now: submitted.Add(24*time.Hour + time.Second), want: rests(inFlight, v1alpha1.ReasonInFlight, 10*time.Minute),
+		},
+		"for a day a payment is looked at every minute": {
+			order: onchain, phase: v1alpha1.RecordSubmitted, change: func(f *Facts) { f.Sighting = &Sighting{Presence: Outbound} },
+			now: submitted.Add(24 * time.Hour), want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute),
 		},
 		"right after its submission a payment is looked at soon": {
 			order: onchain, phase: v1alpha1.RecordSubmitted, change: func(f *Facts) { f.Sighting = &Sighting{Presence: Outbound} },
@@ -573,6 +688,14 @@ func TestDecide(t *testing.T) {
 		"a failed payment is looked at a last time once": {
 			order: lightning, phase: v1alpha1.RecordFailed, now: recheck.Add(time.Hour),
 			change: journal(func(j *v1alpha1.PaymentJournal) { j.RecheckedAt = at(recheck) }), want: failed,
+		},
+		"a failed payment that the service never showed is looked at again too": {
+			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: journal(func(j *v1alpha1.PaymentJournal) { j.RequestID = "" }),
+			want: outcome{Step: Observe},
+		},
+		"a failed payment of which nobody knows since when is over": {
+			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: journal(func(j *v1alpha1.PaymentJournal) { j.CompletedAt = nil }),
+			want: failed,
 		},
 		"a failed payment that never was submitted is not looked at": {
 			order: lightning, phase: v1alpha1.RecordFailed, now: recheck.Add(time.Hour), change: journal(func(j *v1alpha1.PaymentJournal) {

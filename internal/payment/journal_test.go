@@ -200,6 +200,9 @@ func TestEnded(t *testing.T) {
 		"a payment without an answer is looked for": {order: lightning, answer: EndUnclear, want: same},
 		"a payment that exists is looked for":       {order: lightning, answer: EndExists, want: same, wantClean: true},
 		"a payment that is refused is looked for":   {order: lightning, answer: EndRefused, refusal: refused, want: same, wantClean: true},
+		"a payment that is refused is looked for also where it was ended twice": {
+			order: lightning, endCalls: 2, answer: EndRefused, refusal: refused, want: same, wantClean: true,
+		},
 		"a payment that never left begins once more": {
 			order: lightning, answer: EndNotSent, refusal: busy, wantClean: true,
 			want: func(j *v1alpha1.PaymentJournal) {
@@ -268,6 +271,28 @@ func TestEnded(t *testing.T) {
 	}
 }
 
+// TestEndedAtAnUnknownService holds that nothing is repeated where the service is not known to answer repetitions: what has no answer is
+// Unknown, and what has one means the same as anywhere.
+func TestEndedAtAnUnknownService(t *testing.T) {
+	for answer, want := range map[EndAnswer]v1alpha1.RecordPhase{
+		EndUnclear: v1alpha1.RecordUnknown, EndExists: v1alpha1.RecordUnknown, EndAccepted: v1alpha1.RecordSubmitted,
+		EndNotSent: v1alpha1.RecordClaimed, EndRefused: v1alpha1.RecordClaimed,
+	} {
+		order := makeOnchainOrder()
+		got, _, _ := Ended(order, makeJournal(order, v1alpha1.RecordSubmitting), answer, sendID, Obstacle{Reason: "R"}, v1alpha1.ProfileConservative, policy, minute)
+		if got.Phase != want {
+			t.Errorf("answer %d of a send gives %s, want %s", answer, got.Phase, want)
+		}
+		if want == v1alpha1.RecordUnknown {
+			assertMentions(t, got.Message, "not known to answer a repetition", order.Destination, "resolve the record")
+		}
+	}
+	order := makeLightningOrder()
+	if got, _, _ := Ended(order, makeJournal(order, v1alpha1.RecordSubmitting), EndUnclear, "", Obstacle{}, "", policy, minute); got.Phase != v1alpha1.RecordSubmitting {
+		t.Errorf("a payment without an answer is %s", got.Phase)
+	}
+}
+
 func assertEvents(t *testing.T, events []Event, want ...string) {
 	t.Helper()
 	var got []string
@@ -307,6 +332,7 @@ func TestSightedLightning(t *testing.T) {
 	for name, tc := range map[string]struct {
 		from                v1alpha1.RecordPhase
 		attempt             int32
+		change              func(*v1alpha1.PaymentJournal)
 		looks               []look
 		want                v1alpha1.RecordPhase
 		wantReason, mention string
@@ -385,6 +411,32 @@ func TestSightedLightning(t *testing.T) {
 			looks: []look{{landedAt(0), pending}, {landedAt(100), failed}, {landedAt(200), failed}, {landedAt(300), inbound}},
 			want:  v1alpha1.RecordSucceeded, wantReason: v1alpha1.ReasonSucceeded,
 		},
+		"a submission without its last instant is never proven absent": {
+			from: v1alpha1.RecordSubmitting, change: func(j *v1alpha1.PaymentJournal) { j.NotAfter = nil },
+			looks: []look{{landedAt(0), complete}, {landedAt(900), complete}}, want: v1alpha1.RecordSubmitting,
+		},
+		"what was asked before all can have landed proves nothing when it is answered": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{landedAt(5), Sighting{Presence: Absent, Complete: true, AskedAt: landedAt(-1)}}},
+			want: v1alpha1.RecordSubmitting,
+		},
+		"what was asked in time counts when it is answered": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{landedAt(5), Sighting{Presence: Absent, Complete: true, AskedAt: landedAt(0)}}},
+			want: v1alpha1.RecordClaimed, wantReason: v1alpha1.ReasonProgressing,
+		},
+		"what was asked by a clock that is ahead counts from now": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{landedAt(-1), Sighting{Presence: Absent, Complete: true, AskedAt: landedAt(5)}}},
+			want: v1alpha1.RecordSubmitting,
+		},
+		"unknown before all can have landed is not the first of two": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{seconds(2), absent}, {landedAt(0), absent}, {landedAt(299), absent}}, want: v1alpha1.RecordSubmitting,
+		},
+		"an accepted payment that is the node's own invoice failed, seen twice": {
+			from: v1alpha1.RecordSubmitted, looks: []look{{seconds(2), inbound}, {seconds(32), inbound}},
+			want: v1alpha1.RecordFailed, wantReason: v1alpha1.ReasonOwnInvoice, mention: "no money moved",
+		},
+		"an accepted payment that is the node's own invoice is not believed in a hurry": {
+			from: v1alpha1.RecordSubmitted, looks: []look{{seconds(2), inbound}, {seconds(31), inbound}}, want: v1alpha1.RecordSubmitted,
+		},
 		"the last attempt that left no trace is the end": {
 			from: v1alpha1.RecordSubmitting, attempt: 3, looks: []look{{landedAt(0), complete}}, want: v1alpha1.RecordFailed,
 			wantReason: v1alpha1.ReasonPaymentFailed, mention: "never accepted",
@@ -398,6 +450,9 @@ func TestSightedLightning(t *testing.T) {
 			journal := makeJournal(order, tc.from)
 			if tc.attempt > 0 {
 				journal.Attempt, journal.Misses = tc.attempt, tc.attempt-1
+			}
+			if tc.change != nil {
+				tc.change(&journal)
 			}
 			start := journal
 			for _, look := range tc.looks {
@@ -440,9 +495,9 @@ func TestSightedLightningKeepsWhatTheServiceSays(t *testing.T) {
 	want.FeeSats = new(int64(7))
 	assertJournal(t, got, want)
 
-	again, _ := Sighted(order, got, Sighting{Presence: Outbound, State: StateSucceeded}, v1alpha1.ProfileConservative, policy, minute)
-	if again.FeeSats == nil || *again.FeeSats != 7 {
-		t.Errorf("a fee that was known is forgotten: %v", again.FeeSats)
+	journal.FeeSats = new(int64(7))
+	if again, _ := Sighted(order, journal, Sighting{Presence: Outbound}, v1alpha1.ProfileConservative, policy, minute); again.FeeSats == nil {
+		t.Error("a fee that was known is forgotten")
 	}
 }
 
@@ -496,6 +551,13 @@ func TestSightedOnchain(t *testing.T) {
 		"a sent amount that the fee explains in part is another order": {
 			seen: Sighting{State: StateSucceeded, AmountSatsSent: new(int64(99_000)), FeeSats: new(int64(999))}, want: v1alpha1.RecordUnknown, wantEvent: wrong,
 		},
+		"a fee at the cap is taken off the amount": {
+			seen: Sighting{State: StateSucceeded, AmountSatsSent: new(int64(98_000)), FeeSats: new(int64(2000))},
+			want: v1alpha1.RecordSucceeded, wantEvent: []string{v1alpha1.EventFeeDeducted},
+		},
+		"a fee above the cap explains nothing": {
+			seen: Sighting{State: StateSucceeded, AmountSatsSent: new(int64(97_999)), FeeSats: new(int64(2001))}, want: v1alpha1.RecordUnknown, wantEvent: wrong,
+		},
 		"more than the amount is another order": {
 			seen: Sighting{State: StateSucceeded, AmountSatsSent: new(int64(101_000)), FeeSats: new(int64(-1000))}, want: v1alpha1.RecordUnknown, wantEvent: wrong,
 		},
@@ -510,6 +572,10 @@ func TestSightedOnchain(t *testing.T) {
 			order: makeAssetOrder, seen: Sighting{State: StateSucceeded, Asset: &v1alpha1.AssetAmount{ID: assetID, Amount: 10}}, want: v1alpha1.RecordSucceeded,
 		},
 		"an asset send that names no asset is success": {order: makeAssetOrder, seen: Sighting{State: StateSucceeded}, want: v1alpha1.RecordSucceeded},
+		"the bitcoin beside an asset says nothing of the order": {
+			order: makeAssetOrder, seen: Sighting{State: StateSucceeded, AmountSatsRequested: new(int64(3000)), AmountSatsSent: new(int64(1000))},
+			want: v1alpha1.RecordSucceeded,
+		},
 		"another asset is another order": {
 			order: makeAssetOrder, seen: Sighting{State: StateSucceeded, Asset: &v1alpha1.AssetAmount{ID: otherAssetID, Amount: 10}},
 			want: v1alpha1.RecordUnknown, mention: otherAssetID, wantEvent: wrong,
@@ -568,6 +634,13 @@ func TestSightedOnchain(t *testing.T) {
 			}
 			if (got.CompletedAt != nil) != finalPhase(got.Phase) {
 				t.Errorf("completedAt is %v in phase %s", got.CompletedAt, got.Phase)
+			}
+			wantReason := map[v1alpha1.RecordPhase]string{
+				v1alpha1.RecordSucceeded: v1alpha1.ReasonSucceeded, v1alpha1.RecordFailed: v1alpha1.ReasonPaymentFailed,
+				v1alpha1.RecordUnknown: v1alpha1.ReasonOutcomeUnknown,
+			}[got.Phase]
+			if got.Reason != wantReason {
+				t.Errorf("reason %q, want %q", got.Reason, wantReason)
 			}
 		})
 	}
@@ -720,28 +793,32 @@ func TestResolve(t *testing.T) {
 			j.Phase, j.Reason, j.Resolution, j.CompletedAt = v1alpha1.RecordFailed, v1alpha1.ReasonPaymentFailed, word, at(landed)
 			j.Message = "resolved by a person as not paid; declare a new resource if it is still wanted"
 		}},
-		"nothing":                     {word: ""},
-		"another record":              {word: "5b0e7a2c-6d0f-4b57-9d7c-0d6f6c3f1a12:2:paid:abc"},
-		"an earlier attempt":          {word: recordUID + ":1:paid:abc"},
-		"a later attempt":             {word: recordUID + ":3:paid:abc"},
-		"the attempt in other digits": {word: recordUID + ":02:paid:abc"},
-		"the attempt with a sign":     {word: recordUID + ":+2:paid:abc"},
-		"no attempt":                  {word: recordUID + "::paid:abc"},
-		"paid, without an id":         {word: recordUID + ":2:paid"},
-		"paid, with an empty id":      {word: recordUID + ":2:paid:"},
-		"not paid, with an id":        {word: recordUID + ":2:notpaid:abc"},
-		"not paid, with a colon":      {word: recordUID + ":2:notpaid:"},
-		"another word":                {word: recordUID + ":2:maybe"},
-		"a word in capitals":          {word: recordUID + ":2:PAID:abc"},
-		"white space":                 {word: " " + recordUID + ":2:notpaid"},
-		"a line more":                 {word: recordUID + ":2:notpaid\n"},
-		"an id that is too long":      {word: recordUID + ":2:paid:" + strings.Repeat("x", 500)},
-		"a record without a UID":      {word: ":2:paid:abc", change: func(r *v1alpha1.PaymentRecord) { r.UID = "" }},
-		"what is under way":           {phase: v1alpha1.RecordSubmitted, word: recordUID + ":2:notpaid"},
-		"what is in doubt for now":    {phase: v1alpha1.RecordSubmitting, word: recordUID + ":2:notpaid"},
-		"what succeeded":              {phase: v1alpha1.RecordSucceeded, word: recordUID + ":2:notpaid"},
-		"what failed":                 {phase: v1alpha1.RecordFailed, word: recordUID + ":2:paid:abc"},
-		"what was cancelled":          {phase: v1alpha1.RecordCancelled, word: recordUID + ":2:paid:abc"},
+		"paid, with the longest id": {word: recordUID + ":2:paid:" + strings.Repeat("x", 512-len(recordUID+":2:paid:")), want: func(j *v1alpha1.PaymentJournal, word string) {
+			paid(j, word, "resolved by a person as paid: "+strings.Repeat("x", 100))
+		}},
+		"paid, with an id that is a byte longer": {word: recordUID + ":2:paid:" + strings.Repeat("x", 513-len(recordUID+":2:paid:"))},
+		"nothing":                                {word: ""},
+		"another record":                         {word: "5b0e7a2c-6d0f-4b57-9d7c-0d6f6c3f1a12:2:paid:abc"},
+		"an earlier attempt":                     {word: recordUID + ":1:paid:abc"},
+		"a later attempt":                        {word: recordUID + ":3:paid:abc"},
+		"the attempt in other digits":            {word: recordUID + ":02:paid:abc"},
+		"the attempt with a sign":                {word: recordUID + ":+2:paid:abc"},
+		"no attempt":                             {word: recordUID + "::paid:abc"},
+		"paid, without an id":                    {word: recordUID + ":2:paid"},
+		"paid, with an empty id":                 {word: recordUID + ":2:paid:"},
+		"not paid, with an id":                   {word: recordUID + ":2:notpaid:abc"},
+		"not paid, with a colon":                 {word: recordUID + ":2:notpaid:"},
+		"another word":                           {word: recordUID + ":2:maybe"},
+		"a word in capitals":                     {word: recordUID + ":2:PAID:abc"},
+		"white space":                            {word: " " + recordUID + ":2:notpaid"},
+		"a line more":                            {word: recordUID + ":2:notpaid\n"},
+		"an id that is too long":                 {word: recordUID + ":2:paid:" + strings.Repeat("x", 500)},
+		"a record without a UID":                 {word: ":2:paid:abc", change: func(r *v1alpha1.PaymentRecord) { r.UID = "" }},
+		"what is under way":                      {phase: v1alpha1.RecordSubmitted, word: recordUID + ":2:notpaid"},
+		"what is in doubt for now":               {phase: v1alpha1.RecordSubmitting, word: recordUID + ":2:notpaid"},
+		"what succeeded":                         {phase: v1alpha1.RecordSucceeded, word: recordUID + ":2:notpaid"},
+		"what failed":                            {phase: v1alpha1.RecordFailed, word: recordUID + ":2:paid:abc"},
+		"what was cancelled":                     {phase: v1alpha1.RecordCancelled, word: recordUID + ":2:paid:abc"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tc.phase == "" {

@@ -170,7 +170,7 @@ func TestNewLightningOrderJustInTime(t *testing.T) {
 const (
 	regtestAddress = "bcrt1peasutyryerxx0chunqagkymygcgzpj5sv52tp33gyt26f5xqjt4sfj4zk0"
 	mainnetAddress = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"
-	// rgbInvoice asks for an unknown amount of any asset, on regtest, until 2023; the seal is of rgb-lib's tests.
+	// seal is that of an invoice in rgb-lib's tests.
 	seal = "utxob:cbgHUJ4e-7QyKY4U-Jsj5AZw-oI0gxZh-7fxQY2_-tFFUAZN-4CgpX"
 )
 
@@ -460,5 +460,42 @@ func TestRecordSpecIsTheOrder(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, order.RecordSpec()); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
+	}
+}
+
+func TestSameHolderAndSameWallet(t *testing.T) {
+	holder := makeHolder("LightningPayment", "rent")
+	for what, tc := range map[string]struct {
+		change func(*v1alpha1.RecordHolder)
+		want   bool
+	}{
+		"nothing":       {func(*v1alpha1.RecordHolder) {}, true},
+		"the UID":       {func(h *v1alpha1.RecordHolder) { h.UID = "another" }, true},
+		"the kind":      {func(h *v1alpha1.RecordHolder) { h.Kind = "OnchainSend" }, false},
+		"the namespace": {func(h *v1alpha1.RecordHolder) { h.Namespace = "other" }, false},
+		"the name":      {func(h *v1alpha1.RecordHolder) { h.Name = "other" }, false},
+	} {
+		other := holder
+		tc.change(&other)
+		if SameHolder(holder, other) != tc.want {
+			t.Errorf("with %s changed, the same holder is %t", what, !tc.want)
+		}
+	}
+	wallet := makeWallet()
+	for what, tc := range map[string]struct {
+		change func(*v1alpha1.RecordWallet)
+		want   bool
+	}{
+		"nothing":         {func(*v1alpha1.RecordWallet) {}, true},
+		"the name":        {func(w *v1alpha1.RecordWallet) { w.Name = "other" }, true},
+		"the fingerprint": {func(w *v1alpha1.RecordWallet) { w.MasterFingerprint = "00000000" }, false},
+		"the keys":        {func(w *v1alpha1.RecordWallet) { w.XpubVanilla = "tpubOther" }, false},
+		"the service":     {func(w *v1alpha1.RecordWallet) { w.Server = "https://elsewhere.invalid" }, false},
+	} {
+		other := wallet
+		tc.change(&other)
+		if SameWallet(wallet, other) != tc.want {
+			t.Errorf("with %s changed, the same wallet is %t", what, !tc.want)
+		}
 	}
 }
