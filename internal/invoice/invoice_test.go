@@ -307,19 +307,32 @@ func TestDecidePublishesWhatIsRecorded(t *testing.T) {
 	}
 }
 
-func TestSettledIsDatedOnce(t *testing.T) {
+// TestSettledIsRecorded holds that a payment is told of once, and that it outlives the status.
+func TestSettledIsRecorded(t *testing.T) {
 	facts := makeFacts(t, v1alpha1.InvoiceExpired, true)
-	seen := Settled
-	facts.Sighting = &seen
+	facts.Record.Journal = v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: v1alpha1.RecordHolder{Kind: "LightningInvoice", Name: "order"}}
+	facts.Sighting = new(Settled)
 	first := Decide(facts, expires.Add(90*time.Minute+time.Millisecond))
-	at := metav1.NewTime(expires.Add(90 * time.Minute))
+	at, recorded := metav1.NewTime(expires.Add(90*time.Minute)), metav1.NewMicroTime(expires.Add(90*time.Minute))
 	if first.Status.SettledAt == nil || !first.Status.SettledAt.Equal(&at) || len(first.Events) != 1 {
 		t.Fatalf("settled at %s, with the events %v", first.Status.SettledAt, first.Events)
 	}
-	facts.Invoice.Status = first.Status
+	want := facts.Record.Journal
+	want.Reason, want.CompletedAt = v1alpha1.ReasonSettled, &recorded
+	if diff := cmp.Diff(&want, first.Journal); diff != "" {
+		t.Errorf("journal (-want +got):\n%s", diff)
+	}
+	if facts.Record.Journal.CompletedAt != nil {
+		t.Error("Decide changed the record that it was given")
+	}
+	facts.Invoice.Status, facts.Record.Journal = first.Status, *first.Journal
 	again := Decide(facts, expires.Add(24*time.Hour))
-	if diff := cmp.Diff(first.Status, again.Status); diff != "" || len(again.Events) > 0 {
-		t.Errorf("told again: %v, %s", again.Events, diff)
+	if diff := cmp.Diff(first.Status, again.Status); diff != "" || len(again.Events) > 0 || again.Journal != nil {
+		t.Errorf("told again: %v, %v, %s", again.Events, again.Journal, diff)
+	}
+	facts.Invoice.Status, facts.Sighting = v1alpha1.LightningInvoiceStatus{}, nil
+	if lost := Decide(facts, over.Add(time.Hour)); lost.Step != Rest || lost.Status.Phase != v1alpha1.InvoiceSettled || !lost.Status.SettledAt.Equal(&at) {
+		t.Errorf("without its status a settled invoice is %+v", outcomeOf(lost))
 	}
 }
 
@@ -350,6 +363,11 @@ func TestNoHistoryPublishesTwice(t *testing.T) {
 			}
 			for range 5 {
 				d := Decide(facts, now)
+				if d.Journal != nil {
+					record = record.DeepCopy()
+					record.Journal = *d.Journal
+					facts.Record = record
+				}
 				if d.Step != Observe {
 					if object.Status.Phase == v1alpha1.InvoiceSettled && d.Status.Phase != v1alpha1.InvoiceSettled {
 						t.Fatalf("settled became %s", d.Status.Phase)
