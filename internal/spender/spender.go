@@ -327,8 +327,6 @@ func (s *Spender) conclude(ctx context.Context, result Result,
 			continue
 		case current == nil || current.UID != submitted.UID:
 			return result, fmt.Errorf("the record %s of a submitted payment is gone", submitted.Name)
-		case current.Journal.Phase == v1alpha1.RecordUnknown && current.Journal.Attempt == submitted.Journal.Attempt:
-			// Another process saw the write-ahead and no answer. The answer is here.
 		case current.Journal.Phase != v1alpha1.RecordSubmitting || current.Journal.Attempt != submitted.Journal.Attempt:
 			result.Record = current // somebody, or our own write whose answer was lost, was faster
 			return result, nil
