@@ -176,12 +176,11 @@ func keySet(name string, data map[string][]byte, network bitcoin.Network) (*keys
 	return set, nil
 }
 
-// holdsKeys reports whether a Secret is one that a wallet's keys are in.
-func holdsKeys(data map[string][]byte) bool {
-	for _, key := range []string{"mnemonic", "passphrase", "xprvVanilla", "xprvColored"} {
-		if _, held := data[key]; held {
-			return true
-		}
+// isWalletKey reports whether key is one of those under which a Secret holds the keys of a wallet.
+func isWalletKey(key string) bool {
+	switch key {
+	case "mnemonic", "passphrase", "xprvVanilla", "xprvColored":
+		return true
 	}
 	return false
 }
@@ -229,10 +228,10 @@ func (c *Connector) clientConfig(ctx context.Context, wallet *v1alpha1.Wallet, p
 		if obstacle != nil || err != nil {
 			return config, obstacle, err
 		}
-		if holdsKeys(data) {
+		if isWalletKey(reference.Key) {
 			// Else whoever may write Wallets could have the keys of one sent to a service of their own.
-			return config, unusable(v1alpha1.ReasonInvalidEndpoint, "Secret %s holds the keys of a wallet: keep the token in a Secret of its own",
-				reference.Name), nil
+			return config, unusable(v1alpha1.ReasonInvalidEndpoint, "tokenSecretRef names key %s, which holds keys of a wallet and is no token",
+				reference.Key), nil
 		}
 		config.BearerToken = strings.TrimSpace(string(data[reference.Key]))
 		if config.BearerToken == "" {
