@@ -386,6 +386,17 @@ func TestForgottenSends(t *testing.T) {
 			t.Errorf("a new process told %v", told)
 		}
 	})
+	t.Run("its status is lost", func(t *testing.T) {
+		w := newWorld(t, sandbox.Reference)
+		w.syncWallet()
+		send := forgotten(w)
+		w.strip(send)
+		w.rest(send)
+		w.want(send, verdict{"Unknown", v1alpha1.ReasonOutcomeUnknown, []string{"resolve the record"}})
+		if w.ends() != 1 {
+			t.Errorf("%d calls that move money", w.ends())
+		}
+	})
 	t.Run("one 404 alone decides nothing", func(t *testing.T) {
 		w := newWorld(t, sandbox.Reference)
 		w.syncWallet()

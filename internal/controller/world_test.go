@@ -25,7 +25,6 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/amount"
 	"github.com/utexo/utexo-operator/internal/bolt11"
-	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
@@ -301,7 +300,7 @@ func (w *world) quiet(object client.Object) {
 	}
 }
 
-// tell counts the events so far that have the reason. It takes them all out.
+// told counts the events so far that have the reason. It takes them all out.
 func (w *world) told() map[string]int {
 	counts := map[string]int{}
 	for _, event := range w.emitted() {
@@ -415,22 +414,6 @@ func (w *world) everything() string {
 		}
 	}
 	return all.String()
-}
-
-// lookedUp is where the service is asked for a payment by what it was known by before it was submitted.
-func lookUpOf(kind v1alpha1.RecordKind) sandbox.Operation {
-	if kind == v1alpha1.RecordOnchainSend {
-		return sandbox.OnchainStatus
-	}
-	return sandbox.SendRequest
-}
-
-// epochName is the name of the record of the Wallet main's epoch.
-func (w *world) epochName() string {
-	w.t.Helper()
-	wallet := w.wallet("main")
-	w.get(wallet)
-	return payment.EpochName(wallet.Status.XpubVanilla)
 }
 
 // relay is a service in front of the sandbox, which gets the requests that answer does not answer.
