@@ -6,10 +6,14 @@ MAKEFLAGS   += --no-builtin-rules
 IMG     ?= utexo-operator:latest
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 KUBECTL ?= $(shell command -v kubectl || echo bin/k8s/kubectl)
-# Arguments of run, sandbox and demo; how long fuzz-short spends on a target; how many faults model allows; which packages test covers.
+# Arguments of run, sandbox and demo; how long fuzz-short spends on a target; how many faults model allows; which seeds
+# simulate runs; which packages test covers.
 ARGS         ?=
 FUZZTIME     ?= 10s
 MODEL_FAULTS ?= 3
+SEEDS        ?= 1000
+FIRST        ?= 1
+SEED         ?=
 PKG          ?= ./...
 
 # One set of flags for everything: switching them recompiles all of client-go.
@@ -63,6 +67,10 @@ lint-deep: ## Find bugs and breaches of the API conventions with golangci-lint (
 .PHONY: test
 test: envtest ## Run all tests; PKG=./internal/bolt11/... for some of them
 	$(call tool,gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg -- -timeout 30m $(PKG)
+
+.PHONY: simulate
+simulate: ## Run SEEDS simulations of the money path from FIRST on, or the one SEED with its timeline
+	SEEDS=$(SEEDS) FIRST=$(FIRST) SEED=$(SEED) go test ./test/simulation -run '^TestSeeds$$' -count=1 -timeout 0 -v
 
 .PHONY: fuzz-short
 fuzz-short: envtest ## Run every fuzz target for FUZZTIME

@@ -1,9 +1,9 @@
 package simulation
 
 import (
+	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
@@ -38,25 +38,45 @@ func (s *sim) declare() {
 	s.mustCreate(o.made.DeepCopyObject().(client.Object))
 }
 
+// evil is a kind of bad thing and how often it comes.
+type evil struct {
+	weight int
+	do     func(*sim)
+}
+
+// ambushes wait for a call; the others happen at once.
+var ambushes = []evil{{34, (*sim).breakService}, {22, (*sim).breakKube}, {16, (*sim).armCrash}, {14, (*sim).armPause}}
+
+var evils = append([]evil{
+	{6, (*sim).restartService}, {5, (*sim).beginElsewhere}, {6, (*sim).stripStatus}, {7, (*sim).deleteOne}, {7, (*sim).deleteAndCreate},
+	{7, (*sim).toggleSuspend}, {3, (*sim).toggleList}, {5, (*sim).misbehavingPayee}, {3, (*sim).forceAway},
+}, ambushes...)
+
 // strike does one bad thing.
 func (s *sim) strike() {
-	s.budget--
-	kinds := []struct {
-		weight int
-		do     func()
-	}{
-		{30, s.breakService}, {24, s.breakKube}, {16, s.armCrash}, {12, s.armPause}, {5, s.restartService}, {4, s.beginElsewhere},
-		{5, s.stripStatus}, {6, s.deleteOne}, {6, s.deleteAndCreate}, {6, s.toggleSuspend}, {3, s.toggleList}, {4, s.misbehavingPayee},
-		{3, s.forceAway},
+	from := evils
+	if s.mutation.evils != nil {
+		from = s.mutation.evils
 	}
+	s.doOne(from)
+}
+
+func (s *sim) lieInWait() {
+	if s.mutation.evils == nil {
+		s.doOne(ambushes)
+	}
+}
+
+func (s *sim) doOne(from []evil) {
+	s.budget--
 	total := 0
-	for _, kind := range kinds {
-		total += kind.weight
+	for _, e := range from {
+		total += e.weight
 	}
 	pick := s.random.IntN(total)
-	for _, kind := range kinds {
-		if pick -= kind.weight; pick < 0 {
-			kind.do()
+	for _, e := range from {
+		if pick -= e.weight; pick < 0 {
+			e.do(s)
 			return
 		}
 	}
@@ -86,7 +106,10 @@ var nodeFaults = []sandbox.FaultKind{
 var late = []time.Duration{time.Second, 20 * time.Second, 100 * time.Second, 200 * time.Second, 290 * time.Second}
 
 func (s *sim) breakService() {
-	f := sandbox.Fault{Operation: targets[s.random.IntN(len(targets))], Nth: 1 + s.random.IntN(2)}
+	f := sandbox.Fault{Operation: targets[s.random.IntN(len(targets))], Nth: 1}
+	if s.chance(30) {
+		f.Nth = 2
+	}
 	kinds := serviceFaults
 	if f.Operation[:5] == "node." {
 		kinds = nodeFaults
@@ -132,7 +155,7 @@ func (s *sim) arm(f kubeFault) {
 	if f.call == "" {
 		f.skip = s.random.IntN(40)
 	} else {
-		f.skip = s.random.IntN(3)
+		f.skip = max(s.random.IntN(5)-2, 0)
 	}
 	s.note("armed: %s at %q, after it %t, skipping %d, %d times", f.kind, f.call, f.after, f.skip, f.count)
 	s.faults = append(s.faults, &f)
@@ -145,6 +168,9 @@ func (s *sim) breakKube() {
 		f.count = 1 + s.random.IntN(15)
 	}
 	s.arm(f)
+	if last := s.faults[len(s.faults)-1]; last.after && !slices.Contains([]string{"timeout", "internal"}, last.kind) {
+		last.after = false // these are answers of a server that did nothing
+	}
 }
 
 func (s *sim) armCrash() { s.arm(kubeFault{kind: "crash", count: 1}) }
@@ -241,7 +267,7 @@ func (s *sim) recreate() {
 func (s *sim) forceAway() {
 	if o := s.anyPayment(); o != nil {
 		s.note("%s is forced away", o.key)
-		o.forced = true
+		s.judge.forced = true
 		_ = s.api.remove(o.key)
 		s.api.update(o.key, false, func(object client.Object) { object.SetFinalizers(nil) })
 		if s.chance(50) {
@@ -292,5 +318,3 @@ func (s *sim) misbehavingPayee() {
 	s.note("the payee of %s: %s", short(o.key), mode)
 	_ = s.service.SetPayee(o.key, mode)
 }
-
-var _ metav1.Object

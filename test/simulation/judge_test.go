@@ -26,15 +26,99 @@ type judge struct {
 	// restarted and foreign are of the service; armed are the faults that were put there.
 	restarted, foreign bool
 	armed              []sandbox.Fault
+	// forced tells that a resource was taken away by force.
+	forced bool
+	// disturbed tells that a replica crashed, was paused or could not reach its API server.
+	disturbed bool
+	// touched are the records whose resource somebody deleted or held back.
+	touched map[string]bool
 	// replaced are the objects that a person creates again once they are gone.
 	replaced []*object
+	stats    stats
 	// watching tells that the run is over, quiet counts what it still did.
 	watching bool
 	writes   []string
 }
 
 func newJudge() judge {
-	return judge{calls: map[string][]*moneyCall{}, doubts: map[string]string{}}
+	return judge{calls: map[string][]*moneyCall{}, doubts: map[string]string{}, touched: map[string]bool{}}
+}
+
+// stats counts what happened in runs.
+type stats struct {
+	kubeCalls, serviceCalls, crashes, pauses, kubeFaults, serviceFaults, begins, ends, unclear, repeats, moved, unknown, failed, succeeded int
+}
+
+func (a *stats) add(b stats) {
+	a.kubeCalls += b.kubeCalls
+	a.serviceCalls += b.serviceCalls
+	a.crashes += b.crashes
+	a.pauses += b.pauses
+	a.kubeFaults += b.kubeFaults
+	a.serviceFaults += b.serviceFaults
+	a.begins += b.begins
+	a.ends += b.ends
+	a.unclear += b.unclear
+	a.repeats += b.repeats
+	a.moved += b.moved
+	a.unknown += b.unknown
+	a.failed += b.failed
+	a.succeeded += b.succeeded
+}
+
+func (a *stats) String() string {
+	return fmt.Sprintf("%d calls of the API server, %d of the service; faults that struck: %d at the service, %d at the API server, %d crashes, %d pauses; "+
+		"%d begins, %d ends, of them %d without a clear answer and %d repetitions; payments: %d moved money, records %d Succeeded, %d Failed or Cancelled, %d Unknown",
+		a.kubeCalls, a.serviceCalls, a.serviceFaults, a.kubeFaults, a.crashes, a.pauses, a.begins, a.ends, a.unclear, a.repeats, a.moved,
+		a.succeeded, a.failed, a.unknown)
+}
+
+// count sums a run up.
+func (s *sim) count() {
+	sum := &s.judge.stats
+	for _, request := range s.service.Requests() {
+		if request.Fault != "" {
+			sum.serviceFaults++
+		}
+	}
+	for _, calls := range s.judge.calls {
+		seen := map[string]bool{}
+		for _, c := range calls {
+			if c.notSent {
+				continue
+			}
+			if !c.end {
+				sum.begins++
+				continue
+			}
+			sum.ends++
+			if c.unclear() {
+				sum.unclear++
+			}
+			attempt := fmt.Sprint(c.record, c.attempt)
+			if seen[attempt] {
+				sum.repeats++
+			}
+			seen[attempt] = true
+		}
+	}
+	for _, o := range s.orders {
+		sum.moved += len(s.service.Moved(o.key))
+	}
+	for _, key := range s.api.keys {
+		record, ok := s.api.current(key).(*v1alpha1.PaymentRecord)
+		if !ok {
+			continue
+		}
+		switch record.Journal.Phase {
+		case v1alpha1.RecordSucceeded:
+			sum.succeeded++
+		case v1alpha1.RecordFailed, v1alpha1.RecordCancelled:
+			sum.failed++
+		case v1alpha1.RecordUnknown:
+			sum.unknown++
+		}
+	}
 }
 
 // moneyCall is a begin or an end as it left a replica.
@@ -74,7 +158,16 @@ func (s *sim) wrote(made change) {
 	switch made.key.kind {
 	case "PaymentRecord":
 		s.wroteRecord(made)
+	case "Wallet":
+		if t == nil && made.before != nil {
+			for _, o := range s.objects {
+				s.judge.touched[o.record] = s.judge.touched[o.record] || o.wallet == made.key.name
+			}
+		}
 	case "LightningPayment", "OnchainSend":
+		if o := s.objectOf(made.key); o != nil && t == nil && made.before != nil {
+			s.judge.touched[o.record] = true
+		}
 		if made.after != nil {
 			s.scan("the status of "+made.key.name, string(encoded(made.after)))
 			s.keepsIDs(made)
@@ -105,7 +198,9 @@ func (s *sim) wroteRecord(made change) {
 	after := made.after.(*v1alpha1.PaymentRecord)
 	s.scan("a record", string(encoded(after)))
 	if made.before != nil {
-		s.forward(made.key, &made.before.(*v1alpha1.PaymentRecord).Journal, &after.Journal)
+		was := &made.before.(*v1alpha1.PaymentRecord).Journal
+		s.forward(made.key, was, &after.Journal)
+		s.giveUpInTime(made.key, was, &after.Journal)
 	}
 	if t := s.current; t != nil {
 		switch after.Journal.Phase {
@@ -131,19 +226,29 @@ func (s *sim) forward(key objectKey, was, is *v1alpha1.PaymentJournal) {
 		s.fail("I10", "%s: attempt %d after %d", key, is.Attempt, was.Attempt)
 	case was.RequestID != "" && is.RequestID != was.RequestID:
 		s.fail("I10", "%s: id %q after %q", key, is.RequestID, was.RequestID)
-	case was.Phase == v1alpha1.RecordSucceeded && is.Phase != v1alpha1.RecordSucceeded:
-		s.fail("I10", "%s: %s after %s", key, is.Phase, was.Phase)
-	case was.Phase == v1alpha1.RecordUnknown && is.Phase != v1alpha1.RecordUnknown:
-		// Only the process that made the call, and has its answer, knows more.
-		t := s.current
-		s.check("I10", t != nil && t.ahead != nil && t.ahead.record == key.name && t.ahead.attempt == is.Attempt,
-			"%s: %s after %s, and nobody resolved it", key, is.Phase, was.Phase)
+	case was.Phase == v1alpha1.RecordSucceeded && is.Phase != v1alpha1.RecordSucceeded,
+		was.Phase == v1alpha1.RecordUnknown && is.Phase != v1alpha1.RecordUnknown:
+		s.fail("I10", "%s: %s after %s, and nobody resolved it", key, is.Phase, was.Phase)
 	case back && is.Attempt > was.Attempt && is.Phase == v1alpha1.RecordBegan && was.Phase == v1alpha1.RecordBegan:
 	case back && is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordBegan || was.Phase == v1alpha1.RecordSubmitting):
 	case back && is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordCancelled || was.Phase == v1alpha1.RecordFailed) && was.SubmittedAt == nil:
 	case back && was.Phase == v1alpha1.RecordFailed && is.Phase == v1alpha1.RecordSubmitted: // a late word of the service
 	case back:
 		s.fail("I10", "%s: %s %d after %s %d", key, is.Phase, is.Attempt, was.Phase, was.Attempt)
+	}
+}
+
+// giveUpInTime checks that an attempt is called not sent, or failed, only once its end cannot land any more (R5).
+func (s *sim) giveUpInTime(key objectKey, was, is *v1alpha1.PaymentJournal) {
+	if was.Phase != v1alpha1.RecordSubmitting || (is.Phase != v1alpha1.RecordClaimed && is.Phase != v1alpha1.RecordFailed) {
+		return
+	}
+	for _, earlier := range s.judge.calls {
+		for _, e := range earlier {
+			if e.end && e.record == key.name && e.attempt == was.Attempt && e.unclear() && s.clock.Now().Before(e.at.Add(quarantine)) {
+				s.fail("R5", "%s is %s %s after an end without a clear answer", key, is.Phase, s.clock.Now().Sub(e.at))
+			}
+		}
 	}
 }
 
@@ -268,8 +373,11 @@ func (s *sim) answered(c *moneyCall, a *answer, injected error) {
 	c.answered, c.status = injected == nil, a.status
 	c.notSent = a.notSent()
 	c.clean = injected == nil && a.clean(c.operation)
-	if c.end && c.unclear() {
+	switch {
+	case c.end && c.unclear():
 		s.doubt(c.record, "an end without a clear answer")
+	case c.end && bytes.Contains(a.body, []byte(`"detail":{`)):
+		s.doubt(c.record, "an end that the node refused, perhaps after the service had begun to carry it out")
 	}
 }
 
@@ -303,6 +411,7 @@ func (s *sim) final() {
 	}
 	s.judgeSends()
 	s.judgeObjects()
+	s.count()
 	if len(s.failures) == 0 {
 		s.quiet()
 	}
@@ -335,7 +444,7 @@ func (s *sim) judgeOrder(o *order) {
 		s.judgeRecord(o, object, record, moved)
 	}
 	lightning := o.kind == v1alpha1.RecordLightningPayment
-	if s.abandoned(o) {
+	if slices.ContainsFunc(o.objects, s.orphaned) {
 		s.check("I4", len(moved) == 0 || len(phases) > 0, "order %s moved, and there is no record", short(o.key))
 	} else if len(moved) > 0 && !slices.Contains(phases, v1alpha1.RecordSucceeded) && (lightning || !slices.Contains(phases, v1alpha1.RecordUnknown)) {
 		s.fail("I4", "order %s moved, and its records are %v", short(o.key), phases)
@@ -367,15 +476,39 @@ func (s *sim) judgeRecord(o *order, object *object, record *v1alpha1.PaymentReco
 			s.fail("I14", "%s is Unknown, and a Lightning payment never has to be", object.key)
 		case why == "" && !s.judge.restarted && !s.judge.foreign && !s.confused():
 			s.fail("I14", "%s is Unknown, and nothing was unclear: %s", object.key, record.Journal.Message)
+		case s.couldRepeat(object, record):
+			s.fail("I14", "%s is Unknown, and the same end could still have been repeated: %s", object.key, record.Journal.Message)
 		}
 	default:
-		s.check("I13", s.abandoned(o), "%s came to rest as %s", object.key, record.Journal.Phase)
+		s.check("I13", s.orphaned(object), "%s came to rest as %s", object.key, record.Journal.Phase)
 	}
 }
 
-// abandoned reports whether a resource of the order was taken away by force and is not there: then its record waits for it.
-func (s *sim) abandoned(o *order) bool {
-	return slices.ContainsFunc(o.objects, func(object *object) bool { return object.forced && s.api.current(object.key) == nil })
+// couldRepeat reports whether the answer to an end was lost for good although the service would have told it to a repetition.
+func (s *sim) couldRepeat(object *object, record *v1alpha1.PaymentRecord) bool {
+	if s.profile != v1alpha1.ProfileReference || s.judge.restarted || s.judge.foreign || s.confused() || s.judge.touched[object.record] ||
+		strings.HasPrefix(s.judge.doubts[object.record], "the service says") {
+		return false
+	}
+	ends := 0
+	for _, earlier := range s.judge.calls {
+		for _, e := range earlier {
+			if e.end && e.record == object.record && e.attempt == record.Journal.Attempt {
+				ends++
+			}
+		}
+	}
+	return ends < 4 && !s.judge.disturbed // by what may have used up the time in which it may be repeated
+}
+
+// orphaned reports whether the record of what object orders is held by a resource that was taken away by force: it waits for that one.
+func (s *sim) orphaned(object *object) bool {
+	record := s.recordOf(object.record)
+	if record == nil || !s.judge.forced {
+		return false
+	}
+	holder := record.Journal.Holder
+	return s.api.current(objectKey{holder.Kind, holder.Namespace, holder.Name}) == nil
 }
 
 // mine reports whether a movement is that of object, among several that order the same: it came from object's wallet.
@@ -450,9 +583,11 @@ func (s *sim) judgeObjects() {
 			s.check("I14", record != nil && record.Journal.Phase == v1alpha1.RecordUnknown, "%s says Unknown, its record does not", o.key)
 		case phase == v1alpha1.PaymentFailed:
 			held := record != nil && record.Journal.Holder.Name == o.key.name
-			s.check("I4", !held || record.Journal.Phase == v1alpha1.RecordFailed, "%s says Failed, its record does not", o.key)
+			// One that a cache showed after it was replaced may have claimed the record again, and let it go.
+			ended := held && (record.Journal.Phase == v1alpha1.RecordFailed || record.Journal.Phase == v1alpha1.RecordCancelled)
+			s.check("I4", !held || ended, "%s says Failed, its record does not", o.key)
 		default:
-			s.check("I13", s.abandoned(o.order), "%s came to rest as %s: %s", o.key, phase, readyMessage(found))
+			s.check("I13", s.orphaned(o), "%s came to rest as %s: %s", o.key, phase, readyMessage(found))
 		}
 	}
 	for _, key := range s.api.keys {
@@ -501,15 +636,16 @@ func readyMessage(object client.Object) string {
 	return ""
 }
 
-// quiet reconciles every payment twenty times more on each replica: nothing is written, and nothing is called that moves money (I13).
+// quiet reconciles every payment twenty times more, on the replicas in turn: nothing is written, and nothing is called that moves money
+// (I13).
 func (s *sim) quiet() {
 	s.judge.watching = true
-	for range 20 {
-		for _, r := range s.replicas {
-			for i, o := range s.objects {
-				if o.order != nil {
-					r.due[i] = s.clock.Now()
-				}
+	for pass := range 20 {
+		r := s.replicas[pass%len(s.replicas)]
+		s.leader = r
+		for i, o := range s.objects {
+			if o.order != nil {
+				r.due[i] = s.clock.Now()
 			}
 		}
 		s.settle(time.Second)
@@ -530,12 +666,18 @@ func (s *sim) dump() string {
 	for _, entry := range s.service.Ledger() {
 		fmt.Fprintf(&out, "%s\n", must(json.Marshal(entry)))
 	}
+	var epochs []string
 	for _, key := range s.api.keys {
-		if found := s.api.current(key); found != nil && !strings.HasPrefix(key.name, "epoch-") {
-			fmt.Fprintf(&out, "%s %s\n", key, encoded(found))
+		found := s.api.current(key)
+		if found == nil {
+			continue
 		}
+		if record, ok := found.(*v1alpha1.PaymentRecord); ok && record.Spec.Epoch != "" {
+			epochs = append(epochs, record.Spec.Epoch, "epoch")
+		}
+		fmt.Fprintf(&out, "%s %s\n", key, encoded(found))
 	}
-	return out.String()
+	return strings.NewReplacer(epochs...).Replace(out.String())
 }
 
 func must(text []byte, err error) []byte {

@@ -1,21 +1,225 @@
 package simulation
 
 import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/controller"
 	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/sandbox"
+	"github.com/utexo/utexo-operator/internal/walletlock"
 )
 
-// mutation takes a rule of the protocol away, from outside the product: in what its API server, its clock or its service do.
+// mutation takes a rule of the protocol away, or makes an oracle's case, from outside the product: in what its API server stores, its
+// service answers or its numbers are.
 type mutation struct {
 	rules  rules
 	policy func(*payment.Policy)
 	tune   func(*controller.Controllers)
-	// read changes what the uncached reader reads.
+	// read changes what is read from the API server.
 	read func(client.Object)
-	// answer changes what the client is answered.
+	// answer changes what the client is answered, after the judge saw the answer.
 	answer func(s *sim, t *task, operation string, a *answer)
-	// resend makes the transport send again what had no answer.
-	resend bool
+	// resend makes the transport send again what had no answer, late lets it send after notAfter.
+	resend, late bool
+	// faults are put at the service from the start; evils come instead of all others.
+	faults []sandbox.Fault
+	evils  []evil
+}
+
+// quarantineOf sets the quarantine of the wallets' Leases alone.
+func quarantineOf(d time.Duration) func(*controller.Controllers) {
+	return func(c *controller.Controllers) { c.Spender.Locks.Quarantine = d }
+}
+
+// often is a fault that strikes many calls of an operation.
+func often(kind sandbox.FaultKind, operation sandbox.Operation) sandbox.Fault {
+	return sandbox.Fault{Kind: kind, Operation: operation, Nth: 1, Count: 4, Delay: sandbox.Duration(20 * time.Second)}
+}
+
+// pauseAt arms pauses before calls of a name.
+func pauseAt(call string) func(*sim) {
+	return func(s *sim) {
+		s.faults = append(s.faults, &kubeFault{kind: "pause", call: call, count: 1, skip: s.random.IntN(2), duration: s.pick([]time.Duration{
+			time.Second, 10 * time.Second, 40 * time.Second,
+		})})
+	}
+}
+
+// rewrite replaces the value of a string member of a JSON answer.
+func rewrite(body []byte, member, value string) []byte {
+	return regexp.MustCompile(`"`+member+`":"[^"]*"`).ReplaceAll(body, []byte(`"`+member+`":"`+value+`"`))
+}
+
+// message changes what the condition Ready of a payment says.
+func message(object client.Object, edit func(string) string) {
+	var conditions []metav1.Condition
+	switch o := object.(type) {
+	case *v1alpha1.LightningPayment:
+		conditions = o.Status.Conditions
+	case *v1alpha1.OnchainSend:
+		conditions = o.Status.Conditions
+	}
+	for i := range conditions {
+		if conditions[i].Type == v1alpha1.ConditionReady {
+			conditions[i].Message = edit(conditions[i].Message)
+		}
+	}
+}
+
+// TestEachRuleIsNeeded removes the rules of docs/protocol.md one at a time, and makes the other oracles' cases. Each must be caught, by the
+// oracle that is there for it, within the seeds that it is given.
+func TestEachRuleIsNeeded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		mutation
+		caughtBy []string
+		within   uint64
+	}{
+		"R1: a record is written whatever was written to it since": {
+			mutation: mutation{rules: rules{blindPatches: "PaymentRecord"}, evils: []evil{{1, (*sim).deleteOne}, {1, pauseAt("patch Lease")}}},
+			caughtBy: []string{"I5", "I6", "I9", "I10"}, within: 300,
+		},
+		"R1: a record is created over one that is there": {
+			mutation: mutation{rules: rules{overwrites: func(key objectKey) bool { return strings.HasPrefix(key.name, "ln-") }},
+				evils: []evil{{1, pauseAt("create PaymentRecord")}}},
+			caughtBy: []string{"I6", "I9", "I10"}, within: 300,
+		},
+		"R2: the end is not written ahead": {
+			mutation: mutation{rules: rules{swallows: func(before, after client.Object) bool {
+				was, ok := before.(*v1alpha1.PaymentRecord)
+				return ok && was.Journal.Phase == v1alpha1.RecordBegan && after.(*v1alpha1.PaymentRecord).Journal.Phase == v1alpha1.RecordSubmitting
+			}}}, caughtBy: []string{"I5"}, within: 5,
+		},
+		"R3: the Lease keeps nobody out": {
+			mutation: mutation{rules: rules{blindPatches: "Lease"}, read: func(object client.Object) {
+				if lease, ok := object.(*coordinationv1.Lease); ok {
+					lease.Spec.HolderIdentity = nil
+					delete(lease.Annotations, walletlock.InflightAnnotation)
+				}
+			}}, caughtBy: []string{"I6", "I7"}, within: 60,
+		},
+		"R4: no quarantine": {mutation: mutation{tune: quarantineOf(0)}, caughtBy: []string{"I7"}, within: 60},
+		"R5: absence counts at once": {
+			mutation: mutation{policy: func(p *payment.Policy) { p.Quarantine = 0 }, tune: quarantineOf(quarantine), faults: []sandbox.Fault{
+				often(sandbox.FaultDropRequest, sandbox.PayEnd),
+			}}, caughtBy: []string{"R5"}, within: 60,
+		},
+		"R6: an answer about another payment counts": {
+			mutation: mutation{answer: func(_ *sim, t *task, operation string, a *answer) {
+				if strings.HasPrefix(operation, "send-request/") {
+					a.body = rewrite(a.body, "id", t.object.order.key)
+				}
+			}, faults: []sandbox.Fault{
+				{Kind: sandbox.FaultOtherObject, Operation: sandbox.SendRequest, Nth: 4, Count: 40},
+				{Kind: sandbox.FaultDropRequest, Operation: sandbox.PayEnd, Nth: 2, Count: 3},
+			}}, caughtBy: []string{"I2", "I3"}, within: 100,
+		},
+		"R7: no answer to an end is taken for a refusal": {
+			mutation: mutation{answer: func(_ *sim, _ *task, operation string, a *answer) {
+				if operation == "onchain-send-end" && a.lost() {
+					*a = answer{status: 400, body: []byte(`{"detail":"No PSBT found. Please call /withdraw-begin first to create a PSBT."}`)}
+				}
+			}, faults: []sandbox.Fault{often(sandbox.FaultDropAnswer, sandbox.OnchainEnd)}}, caughtBy: []string{"I8"}, within: 20,
+		},
+		"R8: what cannot be known is guessed": {
+			mutation: mutation{rules: rules{rewrites: func(object client.Object) {
+				if record, ok := object.(*v1alpha1.PaymentRecord); ok && record.Journal.Phase == v1alpha1.RecordUnknown {
+					record.Journal.Phase = v1alpha1.RecordClaimed
+				}
+			}}, faults: []sandbox.Fault{often(sandbox.FaultDropAnswer, sandbox.OnchainEnd)}}, caughtBy: []string{"I8", "I1"}, within: 60,
+		},
+		"R9: a failed send is taken for one that was never broadcast": {
+			mutation: mutation{answer: func(_ *sim, _ *task, operation string, a *answer) {
+				if strings.HasPrefix(operation, "onchain-send/") {
+					a.body = rewrite(a.body, "error_code", "CHANNEL_CLOSE_FAILED")
+				}
+			}, faults: []sandbox.Fault{often(sandbox.FaultDropAnswer, sandbox.NodeSendBtc)}}, caughtBy: []string{"I3"}, within: 60,
+		},
+		"R10: a request without an answer is sent again": {
+			mutation: mutation{resend: true}, caughtBy: []string{"I5", "I9"}, within: 60,
+		},
+		"R10: a request is sent after its time": {
+			mutation: mutation{late: true}, caughtBy: []string{"I5", "I7"}, within: 300,
+		},
+		"R11: a send begins although its time is over": {
+			mutation: mutation{read: func(object client.Object) {
+				if send, ok := object.(*v1alpha1.OnchainSend); ok {
+					send.Spec.ValidUntil.Time = send.Spec.ValidUntil.Add(48 * time.Hour)
+				}
+			}}, caughtBy: []string{"R11"}, within: 300,
+		},
+		"I2: another amount is sent than was declared": {
+			mutation: mutation{read: func(object client.Object) {
+				if send, ok := object.(*v1alpha1.OnchainSend); ok {
+					*send.Spec.AmountSats++
+				}
+			}}, caughtBy: []string{"I2"}, within: 20,
+		},
+		"I3 and I4: the service calls every payment failed": {
+			mutation: mutation{answer: func(_ *sim, _ *task, operation string, a *answer) {
+				if strings.HasPrefix(operation, "send-request/") {
+					a.body = rewrite(a.body, "status", "FAILED")
+				}
+			}}, caughtBy: []string{"I3", "I4"}, within: 20,
+		},
+		"I10: an id changes": {
+			mutation: mutation{rules: rules{rewrites: func(object client.Object) {
+				if pay, ok := object.(*v1alpha1.LightningPayment); ok && pay.Status.Phase == v1alpha1.PaymentSucceeded {
+					pay.Status.RequestID = "another"
+				}
+			}}}, caughtBy: []string{"I10"}, within: 20,
+		},
+		"I11: an id of the service is claimed twice": {
+			mutation: mutation{
+				rules:  rules{overwrites: func(key objectKey) bool { return strings.HasPrefix(key.name, "sid-") }},
+				faults: []sandbox.Fault{{Kind: sandbox.FaultOtherObject, Operation: sandbox.OnchainEnd, Nth: 2, Count: 4}},
+			}, caughtBy: []string{"I11"}, within: 100,
+		},
+		"I13: a status never comes to rest": {
+			mutation: mutation{rules: rules{rewrites: func(object client.Object) {
+				message(object, func(text string) string { return text + "." })
+			}}}, caughtBy: []string{"I13"}, within: 5,
+		},
+		"I14: an end is never repeated": {
+			mutation: mutation{policy: func(p *payment.Policy) { p.MaxEndCalls = 1 }, faults: []sandbox.Fault{
+				{Kind: sandbox.FaultDropAnswer, Operation: sandbox.OnchainEnd},
+			}, evils: []evil{{1, (*sim).toggleList}}}, caughtBy: []string{"I14"}, within: 60,
+		},
+		"I15: a status tells a secret": {
+			mutation: mutation{rules: rules{rewrites: func(object client.Object) {
+				message(object, func(string) string { return "the token is " + token })
+			}}}, caughtBy: []string{"I15"}, within: 5,
+		},
+		"status: Ready is missing": {
+			mutation: mutation{rules: rules{rewrites: func(object client.Object) {
+				if pay, ok := object.(*v1alpha1.LightningPayment); ok {
+					pay.Status.Conditions = slices.DeleteFunc(pay.Status.Conditions, func(c metav1.Condition) bool {
+						return c.Type == v1alpha1.ConditionReady
+					})
+				}
+			}}}, caughtBy: []string{"status"}, within: 20,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			others := map[string]int{}
+			for seed := uint64(1); seed <= tc.within; seed++ {
+				for _, f := range runSeed(seed, tc.mutation, false).failures {
+					if slices.Contains(tc.caughtBy, f.oracle) {
+						t.Logf("caught by seed %d, %s: %s", seed, f.oracle, f.text)
+						return
+					}
+					others[f.oracle]++
+				}
+			}
+			t.Errorf("not caught by %v within %d seeds; others saw %v", tc.caughtBy, tc.within, others)
+		})
+	}
 }

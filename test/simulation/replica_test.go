@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -226,6 +225,7 @@ type replicaClient struct {
 // call makes one call between its two boundaries, at each of which the seed may have put a fault.
 func (c *replicaClient) call(name string, do func() error) error {
 	s := c.replica.sim
+	s.judge.stats.kubeCalls++
 	if err := s.cross(name, false); err != nil {
 		s.note("%s K %s: not made: %v", s.current.name, name, err)
 		return err
@@ -247,7 +247,11 @@ func (c *replicaClient) Get(_ context.Context, key client.ObjectKey, object clie
 	s, kind := c.replica.sim, kindOf(object)
 	if c.cached {
 		// A cache answers at once and never fails.
-		return s.api.get(objectKey{kind, key.Namespace, key.Name}, object, s.cacheRevision(c.replica, kind))
+		err := s.api.get(objectKey{kind, key.Namespace, key.Name}, object, s.cacheRevision(c.replica, kind))
+		if err == nil && s.mutation.read != nil {
+			s.mutation.read(object)
+		}
+		return err
 	}
 	return c.call("get "+kind+" "+short(key.Name), func() error {
 		err := s.api.get(objectKey{kind, key.Namespace, key.Name}, object, s.api.revision)
@@ -342,20 +346,24 @@ func (s *sim) cross(name string, after bool) error {
 			f.skip--
 			continue
 		}
+		s.judge.disturbed = true
 		if f.count--; f.count <= 0 {
 			s.faults = slices.Delete(s.faults, i, i+1)
 		}
 		switch f.kind {
 		case "crash":
+			s.judge.stats.crashes++
 			s.note("%s: crash at %s, after it %t", t.name, name, after)
 			s.die(t.replica)
 			panic(crash{})
 		case "pause":
+			s.judge.stats.pauses++
 			s.note("%s: paused for %s at %s, after it %t", t.name, f.duration, name, after)
 			t.replica.frozenUntil = s.clock.Now().Add(f.duration)
 			s.handBack()
 			return nil
 		}
+		s.judge.stats.kubeFaults++
 		return kubeError(f.kind)
 	}
 	return nil
@@ -399,5 +407,3 @@ func (l *logSink) Error(err error, text string, values ...any) {
 }
 func (l *logSink) WithValues(...any) logr.LogSink { return l }
 func (l *logSink) WithName(string) logr.LogSink   { return l }
-
-var _ ctrl.Result

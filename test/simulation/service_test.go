@@ -38,6 +38,7 @@ func (tr *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	t := s.current
 	operation := strings.TrimPrefix(strings.TrimPrefix(request.URL.Path, "/"), "lightning/")
 	name := request.Method + " " + shortPath(operation)
+	s.judge.stats.serviceCalls++
 	if err := s.cross(name, false); err != nil {
 		s.note("%s U %s: not made: %v", t.name, name, err)
 		return nil, errors.Join(utexo.ErrNotSent, err)
@@ -49,23 +50,24 @@ func (tr *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	if err := utexo.Leave(request.Context()); err != nil {
+	if err := utexo.Leave(request.Context()); err != nil && !s.mutation.late {
 		s.note("%s U %s: too late: %v", t.name, name, err)
 		return nil, err
 	}
 	made := s.sending(t, operation, request.Header.Get("xpub-van"), body)
 	answer := tr.exchange(t, request, operation, body)
 	if s.mutation.resend && answer.lost() && made != nil {
+		s.answered(made, &answer, nil)
+		made = s.sending(t, operation, request.Header.Get("xpub-van"), body)
 		answer = tr.exchange(t, request, operation, body)
-		s.sending(t, operation, request.Header.Get("xpub-van"), body)
-	}
-	if s.mutation.answer != nil {
-		s.mutation.answer(s, t, operation, &answer)
 	}
 	s.tick()
 	injected := s.cross(name, true)
 	s.answered(made, &answer, injected)
 	s.sawFailure(t, operation, &answer)
+	if s.mutation.answer != nil {
+		s.mutation.answer(s, t, operation, &answer)
+	}
 	s.note("%s U %s: %s", t.name, name, &answer)
 	if injected != nil {
 		return nil, injected

@@ -82,8 +82,6 @@ type object struct {
 	record string
 	order  *order
 	made   client.Object
-	// forced tells that it was taken away by force, so that nobody drives its payment.
-	forced bool
 }
 
 // order is something to be paid at most once.
@@ -175,6 +173,11 @@ func newSim(seed uint64, broken mutation, tracing bool) *sim {
 	s.leader = s.replicas[0]
 	s.settle(time.Minute)
 	s.api.rules = broken.rules
+	for _, f := range broken.faults {
+		if _, err := s.service.AddFault(f); err != nil {
+			panic(err)
+		}
+	}
 	return s
 }
 
@@ -186,9 +189,10 @@ func (s *sim) serviceSleeps(_ context.Context, d time.Duration) { s.sleep(d) }
 func (s *sim) addWallet(name string, keys accountKeys, profile v1alpha1.ServerProfile) {
 	s.canaries = append(s.canaries, keys.vanilla, keys.colored)
 	s.mustCreate(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: team, Name: name}, StringData: map[string]string{
-		"xprvVanilla": keys.vanilla, "xprvColored": keys.colored, "masterFingerprint": "0102030" + name[len(name)-1:], "token": token,
+		"xprvVanilla": keys.vanilla, "xprvColored": keys.colored, "masterFingerprint": "0102030" + name[len(name)-1:],
 	}})
-	wallet := testkit.MakeWallet(name).Namespace(team).Profile(profile).Token(name, "token").Obj()
+	s.mustCreate(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: team, Name: name + "-token"}, StringData: map[string]string{"token": token}})
+	wallet := testkit.MakeWallet(name).Namespace(team).Profile(profile).Token(name+"-token", "token").Obj()
 	s.mustCreate(wallet)
 	s.addObject(&object{key: keyOf(wallet), wallet: name, made: wallet})
 }
@@ -304,13 +308,30 @@ func (s *sim) settle(d time.Duration) {
 // play is the whole of a seed: faults, then rest, then the oracles.
 func (s *sim) play() {
 	s.chaotic, s.budget = true, 3+s.random.IntN(8)
+	for range s.budget / 2 { // half of the faults wait for the first payments, or most would come too late for any
+		s.lieInWait()
+	}
 	until := s.clock.Now().Add(time.Duration(5+s.random.IntN(60)) * time.Minute)
-	for steps := 0; steps < 20_000 && (s.budget > 0 || len(s.toMake) > 0 || steps < 200) && s.step(until); steps++ {
+	for steps := 0; steps < 20_000 && !s.exhausted() && s.step(until); steps++ {
 		s.elect()
 	}
 	s.calm()
 	s.driveToRest()
 	s.final()
+}
+
+// exhausted reports whether no fault is left that could strike, or nothing that it could strike.
+func (s *sim) exhausted() bool {
+	if s.budget > 0 || len(s.toMake) > 0 {
+		return false
+	}
+	waiting := len(s.faults)
+	for _, f := range s.service.Faults() {
+		if f.Hit < max(f.Count, 1) {
+			waiting++
+		}
+	}
+	return waiting == 0 || s.atRest()
 }
 
 // calm ends all faults: what people held back goes on, what was paused resumes.
@@ -368,7 +389,7 @@ func (s *sim) unrest() string {
 			continue
 		}
 		for i, due := range r.due {
-			if o := s.objects[i].order; o != nil && !due.IsZero() && !s.abandoned(o) {
+			if o := s.objects[i]; o.order != nil && !due.IsZero() && !s.orphaned(o) {
 				open = append(open, fmt.Sprintf("%s is due at %s", s.objects[i].key, due.Format(time.RFC3339)))
 			}
 		}
