@@ -358,8 +358,8 @@ func (s *sim) cross(name string, after bool) error {
 			panic(crash{})
 		case "pause":
 			s.judge.stats.pauses++
+			s.freeze(t.replica, f.duration)
 			s.note("%s: paused for %s at %s, after it %t", t.name, f.duration, name, after)
-			t.replica.frozenUntil = s.clock.Now().Add(f.duration)
 			s.handBack()
 			return nil
 		}
@@ -367,6 +367,16 @@ func (s *sim) cross(name string, after bool) error {
 		return kubeError(f.kind)
 	}
 	return nil
+}
+
+// freeze pauses a process. Where it has an end under way for longer than others wait for the answer, it is as good as dead.
+func (s *sim) freeze(r *replica, d time.Duration) {
+	r.frozenUntil = s.clock.Now().Add(d)
+	for _, t := range s.tasks {
+		if t.replica == r && t.ahead != nil && d > quarantine {
+			s.doubt(t.ahead.record, "a long pause with an end under way")
+		}
+	}
 }
 
 func kubeError(kind string) error {
