@@ -568,7 +568,7 @@ func TestNothingIsHeardForLong(t *testing.T) {
 			t.Errorf("%d looks in the first hour", hour)
 		}
 		w.want(object, verdict{"InFlight", v1alpha1.ReasonInFlight, []string{"more than 40 minutes", "nothing is sent again", "ask its operator"}})
-		w.watch(object, 24*time.Hour)
+		w.clock.Step(24 * time.Hour)
 		before = looks(w, s)
 		w.watch(object, 2*time.Hour)
 		if later := looks(w, s) - before; later > 13 || later < 11 {
