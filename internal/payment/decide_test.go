@@ -568,6 +568,12 @@ func TestDecide(t *testing.T) {
 			},
 			want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute), wantMentions: []string{"waiting for its outcome"},
 		},
+		"a payment that was shown no more and is not seen now does not say so": {
+			order: lightning, phase: v1alpha1.RecordSubmitted, now: landed, change: func(f *Facts) {
+				f.Sighting, f.Record.Journal.FirstAbsentAt = &Sighting{Presence: NotSeen}, at(t0)
+			},
+			want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute), wantMentions: []string{"waiting for its outcome"},
+		},
 		"a payment that goes on being looked for does not say that it was accepted": {
 			order: lightning, phase: v1alpha1.RecordSubmitting, now: landed.Add(299 * time.Second), change: func(f *Facts) {
 				f.Sighting, f.Record.Journal.FirstAbsentAt = &Sighting{Presence: Absent}, at(landed)

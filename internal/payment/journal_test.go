@@ -470,6 +470,9 @@ func TestSightedLightning(t *testing.T) {
 			if journal.Attempt != start.Attempt {
 				t.Errorf("attempt %d became %d", start.Attempt, journal.Attempt)
 			}
+			if journal.Phase == v1alpha1.RecordSubmitting && journal.FirstFailedAt != nil {
+				t.Errorf("a failure of what may not have arrived was seen at %s", journal.FirstFailedAt)
+			}
 		})
 	}
 }
@@ -563,6 +566,14 @@ func TestSightedOnchain(t *testing.T) {
 		},
 		"all of the amount as a fee is another order": {
 			seen: Sighting{State: StateSucceeded, AmountSatsSent: new(int64(0)), FeeSats: new(int64(100_000))}, want: v1alpha1.RecordUnknown, wantEvent: wrong,
+		},
+		"all of a small amount as a fee is another order": {
+			order: func() *Order {
+				order := makeOnchainOrder()
+				order.AmountSats = 1000
+				return order
+			},
+			seen: Sighting{State: StateSucceeded, AmountSatsSent: new(int64(0)), FeeSats: new(int64(1000))}, want: v1alpha1.RecordUnknown, wantEvent: wrong,
 		},
 		"an asset instead of bitcoin is another order": {
 			seen: Sighting{State: StateSucceeded, Asset: &v1alpha1.AssetAmount{ID: assetID, Amount: 10}},
@@ -658,14 +669,22 @@ func TestForgottenSend(t *testing.T) {
 		want    v1alpha1.RecordPhase
 		mention string
 	}{
-		"forgotten once is looked at again":         {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), absent}, {seconds(29), absent}}, want: v1alpha1.RecordSubmitted},
-		"forgotten for half a minute is unknown":    {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), absent}, {seconds(30), absent}}, want: v1alpha1.RecordUnknown, mention: sendID},
-		"forgotten and known again is under way":    {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), absent}, {seconds(20), there}, {seconds(40), absent}}, want: v1alpha1.RecordSubmitted},
-		"forgotten, even in a complete list":        {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), Sighting{Presence: Absent, Complete: true}}}, want: v1alpha1.RecordSubmitted},
-		"an asset that is forgotten is named":       {order: makeAssetOrder, from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), absent}, {seconds(30), absent}}, want: v1alpha1.RecordUnknown, mention: "10 of " + assetID},
-		"a send without an answer is not forgotten": {from: v1alpha1.RecordSubmitting, looks: []look{{seconds(0), absent}, {seconds(3600), absent}}, want: v1alpha1.RecordSubmitting},
-		"what is received is no send":               {from: v1alpha1.RecordSubmitting, looks: []look{{landed, Sighting{Presence: Inbound}}}, want: v1alpha1.RecordSubmitting},
-		"silence is not forgetting":                 {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), Sighting{}}, {seconds(3600), Sighting{}}}, want: v1alpha1.RecordSubmitted},
+		"forgotten once is looked at again":      {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), absent}, {seconds(29), absent}}, want: v1alpha1.RecordSubmitted},
+		"forgotten for half a minute is unknown": {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), absent}, {seconds(30), absent}}, want: v1alpha1.RecordUnknown, mention: sendID},
+		"forgotten and known again is under way": {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), absent}, {seconds(20), there}, {seconds(40), absent}}, want: v1alpha1.RecordSubmitted},
+		"forgotten, even in a complete list":     {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), Sighting{Presence: Absent, Complete: true}}}, want: v1alpha1.RecordSubmitted},
+		"an asset that is forgotten is named":    {order: makeAssetOrder, from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), absent}, {seconds(30), absent}}, want: v1alpha1.RecordUnknown, mention: "10 of " + assetID},
+		"a send without an answer is not forgotten": {
+			from:  v1alpha1.RecordSubmitting,
+			looks: []look{{seconds(0), absent}, {landed, absent}, {landed.Add(time.Hour), absent}}, want: v1alpha1.RecordSubmitting,
+		},
+		"a send without an answer is not proven absent by a list of Lightning payments": {
+			from:  v1alpha1.RecordSubmitting,
+			looks: []look{{landed, Sighting{Presence: Absent, Complete: true}}, {landed.Add(time.Hour), Sighting{Presence: Absent, Complete: true}}},
+			want:  v1alpha1.RecordSubmitting,
+		},
+		"what is received is no send": {from: v1alpha1.RecordSubmitting, looks: []look{{landed, Sighting{Presence: Inbound}}}, want: v1alpha1.RecordSubmitting},
+		"silence is not forgetting":   {from: v1alpha1.RecordSubmitted, looks: []look{{seconds(0), Sighting{}}, {seconds(3600), Sighting{}}}, want: v1alpha1.RecordSubmitted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			order := makeOnchainOrder()
