@@ -52,12 +52,13 @@ type Connector struct {
 	Transport http.RoundTripper
 
 	mutex   sync.Mutex
-	clients map[types.UID]cachedClient
+	clients map[types.NamespacedName]cachedClient
 }
 
 // cachedClient is a client that is kept while what it was made from does not change, for its connections and what it learnt of the
 // service.
 type cachedClient struct {
+	uid    types.UID
 	digest [sha256.Size]byte
 	client *utexo.Client
 }
@@ -77,35 +78,43 @@ func (c *Connector) Connect(ctx context.Context, wallet *v1alpha1.Wallet) (*Conn
 	if obstacle != nil || err != nil {
 		return nil, obstacle, err
 	}
-	connection.Client, err = c.client(wallet.UID, config)
+	connection.Client, err = c.client(wallet, config)
 	if invalid, ok := errors.AsType[*utexo.ConfigError](err); ok {
 		return nil, unusable(v1alpha1.ReasonInvalidEndpoint, "spec.endpoint cannot be used: %v", invalid), nil
 	}
 	return connection, nil, err
 }
 
-// Forget drops what is kept of a wallet that was deleted.
-func (c *Connector) Forget(uid types.UID) {
+// Forget drops what is kept of a wallet that is gone.
+func (c *Connector) Forget(name types.NamespacedName) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	delete(c.clients, uid)
+	c.drop(name)
 }
 
-func (c *Connector) client(uid types.UID, config utexo.Config) (*utexo.Client, error) {
-	digest := digestOf(config)
+func (c *Connector) drop(name types.NamespacedName) {
+	if kept, ok := c.clients[name]; ok {
+		kept.client.CloseIdleConnections()
+		delete(c.clients, name)
+	}
+}
+
+func (c *Connector) client(wallet *v1alpha1.Wallet, config utexo.Config) (*utexo.Client, error) {
+	name, digest := client.ObjectKeyFromObject(wallet), digestOf(config)
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if cached, ok := c.clients[uid]; ok && cached.digest == digest {
-		return cached.client, nil
+	if kept, ok := c.clients[name]; ok && kept.uid == wallet.UID && kept.digest == digest {
+		return kept.client, nil
 	}
 	made, err := utexo.New(config)
 	if err != nil {
 		return nil, err
 	}
+	c.drop(name)
 	if c.clients == nil {
-		c.clients = map[types.UID]cachedClient{}
+		c.clients = map[types.NamespacedName]cachedClient{}
 	}
-	c.clients[uid] = cachedClient{digest: digest, client: made}
+	c.clients[name] = cachedClient{uid: wallet.UID, digest: digest, client: made}
 	return made, nil
 }
 

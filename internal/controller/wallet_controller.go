@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
@@ -36,7 +37,13 @@ type WalletReconciler struct {
 
 	mutex sync.Mutex
 	// verified holds the wallets, as they are connected, that this process registered and whose network it saw at the service.
-	verified map[types.UID]v1alpha1.RecordWallet
+	verified map[types.NamespacedName]verified
+}
+
+// verified is a Wallet as it was connected when its service was seen to know it.
+type verified struct {
+	uid    types.UID
+	wallet v1alpha1.RecordWallet
 }
 
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=wallets,verbs=get;list;watch
@@ -45,12 +52,13 @@ type WalletReconciler struct {
 // Reconcile brings the status of one Wallet up to what its service says.
 func (r *WalletReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var wallet v1alpha1.Wallet
-	if err := r.Client.Get(ctx, request.NamespacedName, &wallet); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	if !wallet.DeletionTimestamp.IsZero() {
-		r.forget(wallet.UID)
+	err := r.Client.Get(ctx, request.NamespacedName, &wallet)
+	if apierrors.IsNotFound(err) || (err == nil && !wallet.DeletionTimestamp.IsZero()) {
+		r.forget(request.NamespacedName)
 		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("reading Wallet: %w", err)
 	}
 	before := wallet.DeepCopy()
 	obstacle, err := r.sync(ctx, &wallet)
@@ -77,11 +85,12 @@ func (r *WalletReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	return ctrl.Result{RequeueAfter: after}, nil
 }
 
-func (r *WalletReconciler) forget(uid types.UID) {
-	r.Connector.Forget(uid)
+// forget drops what is kept of a wallet that is gone.
+func (r *WalletReconciler) forget(name types.NamespacedName) {
+	r.Connector.Forget(name)
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	delete(r.verified, uid)
+	delete(r.verified, name)
 }
 
 func signerCondition(wallet *v1alpha1.Wallet) metav1.Condition {
@@ -143,8 +152,9 @@ func (r *WalletReconciler) sync(ctx context.Context, wallet *v1alpha1.Wallet) (*
 // verify registers the wallet and compares the network of the address that the service answers with the declared one. It is done once a
 // process for the wallet as it is.
 func (r *WalletReconciler) verify(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection) *payment.Obstacle {
+	name, now := client.ObjectKeyFromObject(wallet), verified{wallet.UID, connection.Record}
 	r.mutex.Lock()
-	done := r.verified[wallet.UID] == connection.Record
+	done := r.verified[name] == now
 	r.mutex.Unlock()
 	if done {
 		return nil
@@ -176,9 +186,9 @@ func (r *WalletReconciler) verify(ctx context.Context, wallet *v1alpha1.Wallet, 
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if r.verified == nil {
-		r.verified = map[types.UID]v1alpha1.RecordWallet{}
+		r.verified = map[types.NamespacedName]verified{}
 	}
-	r.verified[wallet.UID] = connection.Record
+	r.verified[name] = now
 	return nil
 }
 
