@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,9 +23,7 @@ import (
 
 // LightningInvoiceReconciler issues invoices and watches them.
 type LightningInvoiceReconciler struct {
-	Client client.Client
-	// Reader reads from the API server, not from a cache.
-	Reader    client.Reader
+	Client    client.Client
 	Clock     clock.Clock
 	Status    *StatusWriter
 	Records   *record.Store
@@ -99,39 +96,21 @@ func (r *LightningInvoiceReconciler) observe(ctx context.Context, facts *invoice
 	if facts.Record, err = r.Records.Get(ctx, invoice.RecordName(string(facts.Invoice.UID))); err != nil {
 		return nil, "", err
 	}
-	if facts.Waiting = foreignWallet(facts.Invoice.Spec.WalletRef, facts.Invoice.Namespace); facts.Waiting != nil {
-		return nil, "", nil
-	}
-	name := facts.Invoice.Spec.WalletRef.Name
-	var wallet v1alpha1.Wallet
-	err = r.Reader.Get(ctx, client.ObjectKey{Namespace: facts.Invoice.Namespace, Name: name}, &wallet)
-	if apierrors.IsNotFound(err) {
-		facts.Waiting = &payment.Obstacle{
-			Reason: v1alpha1.ReasonWalletNotFound, Message: fmt.Sprintf("Wallet %s does not exist in this namespace; create it", name),
-		}
-		return nil, "", nil
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("reading Wallet: %w", err)
-	}
-	connection, obstacle, err := r.Connector.Connect(ctx, &wallet)
-	switch {
-	case err != nil:
+	used, err := r.Connector.Use(ctx, facts.Invoice.Namespace, facts.Invoice.Spec.WalletRef)
+	if facts.Waiting = used.unusable; err != nil || facts.Waiting != nil {
 		return nil, "", err
-	case obstacle != nil:
-		facts.Waiting = &payment.Obstacle{
-			Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s: %s", name, obstacle.Message), RetryAfter: obstacle.RetryAfter,
-		}
+	}
+	switch {
 	case facts.Record == nil:
-		facts.Waiting = notReady(&wallet)
-	case !payment.SameWallet(facts.Record.Spec.Wallet, connection.Record):
+		facts.Waiting = used.notReady
+	case !payment.SameWallet(facts.Record.Spec.Wallet, used.connection.Record):
 		facts.Waiting = &payment.Obstacle{
 			Reason:     v1alpha1.ReasonWalletChanged,
 			Message:    "the Wallet now has other keys or another service than when this invoice was issued; set them back to see whether it is paid",
 			RetryAfter: time.Minute,
 		}
 	}
-	return connection, bitcoin.Network(wallet.Spec.Network), nil
+	return used.connection, bitcoin.Network(used.wallet.Spec.Network), nil
 }
 
 // issue asks the service for the invoice, checks it and publishes it. The attempt is in the status already.

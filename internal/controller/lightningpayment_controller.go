@@ -44,13 +44,15 @@ func (r *LightningPaymentReconciler) Reconcile(ctx context.Context, request ctrl
 // lightningPayable is a LightningPayment as the driver sees it.
 type lightningPayable struct{ *v1alpha1.LightningPayment }
 
-func (l lightningPayable) inner() conditioned                        { return l.LightningPayment }
-func (l lightningPayable) fresh() payable                            { return lightningPayable{&v1alpha1.LightningPayment{}} }
+func (l lightningPayable) inner() conditioned { return l.LightningPayment }
+func (l lightningPayable) fresh() payable { return lightningPayable{&v1alpha1.LightningPayment{}} }
+
 func (l lightningPayable) copy() payable                             { return lightningPayable{l.DeepCopy()} }
 func (l lightningPayable) walletReference() v1alpha1.WalletReference { return l.Spec.WalletRef }
 func (l lightningPayable) suspended() bool                           { return l.Spec.Suspend }
 
 func (l lightningPayable) phase() v1alpha1.PaymentPhase { return l.Status.Phase }
+func (l lightningPayable) recordName() string           { return l.Status.RecordRef }
 
 // resolve finds the BOLT11, pinning what a reference was resolved to, and makes an order of it.
 func (l lightningPayable) resolve(ctx context.Context, p *Payments, wallet *v1alpha1.Wallet, known v1alpha1.RecordWallet) (resolution, error) {

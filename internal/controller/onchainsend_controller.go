@@ -34,13 +34,15 @@ func (r *OnchainSendReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 // onchainPayable is an OnchainSend as the driver sees it.
 type onchainPayable struct{ *v1alpha1.OnchainSend }
 
-func (o onchainPayable) inner() conditioned                        { return o.OnchainSend }
-func (o onchainPayable) fresh() payable                            { return onchainPayable{&v1alpha1.OnchainSend{}} }
+func (o onchainPayable) inner() conditioned { return o.OnchainSend }
+func (o onchainPayable) fresh() payable { return onchainPayable{&v1alpha1.OnchainSend{}} }
+
 func (o onchainPayable) copy() payable                             { return onchainPayable{o.DeepCopy()} }
 func (o onchainPayable) walletReference() v1alpha1.WalletReference { return o.Spec.WalletRef }
 func (o onchainPayable) suspended() bool                           { return o.Spec.Suspend }
 
 func (o onchainPayable) phase() v1alpha1.PaymentPhase { return o.Status.Phase }
+func (o onchainPayable) recordName() string           { return o.Status.RecordRef }
 
 // resolve makes an order of the manifest, which holds all of it.
 func (o onchainPayable) resolve(_ context.Context, p *Payments, wallet *v1alpha1.Wallet, known v1alpha1.RecordWallet) (resolution, error) {

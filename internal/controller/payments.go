@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -59,6 +57,8 @@ type payable interface {
 	fresh() payable
 	walletReference() v1alpha1.WalletReference
 	phase() v1alpha1.PaymentPhase
+	// recordName is the name of the record that the status names; empty for none.
+	recordName() string
 	suspended() bool
 	// resolve says what is to be paid. waiting is why that is not known yet, invalid the dead end of what cannot be paid; the order is
 	// returned with both as far as it is known.
@@ -129,21 +129,35 @@ func (r *pass) observe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.facts.Order, r.facts.Invalid = resolved.order, resolved.invalid
-	if foreign := foreignWallet(r.object.walletReference(), r.object.inner().GetNamespace()); foreign != nil {
-		r.facts.Invalid = foreign
+	r.facts.Order = resolved.order
+	if r.facts.Invalid == nil {
+		r.facts.Invalid = resolved.invalid
 	}
 	if r.facts.Waiting == nil {
 		r.facts.Waiting = resolved.waiting
 	}
 	if r.facts.Order == nil {
-		return nil
+		return r.observeUnreadable(ctx)
 	}
 	if r.facts.Record, err = r.Records.Get(ctx, r.facts.Order.RecordName()); err != nil {
 		return err
 	}
 	if r.wallet != nil && r.facts.Order.Kind == v1alpha1.RecordOnchainSend && r.facts.NoSpending == nil {
 		r.facts.NoSpending, err = r.journalObstacle(ctx, known.XpubVanilla)
+	}
+	return err
+}
+
+// observeUnreadable reads the record that the status names where the manifest cannot be read any more, as after an upgrade that reads
+// more strictly: what was paid stays paid.
+func (r *pass) observeUnreadable(ctx context.Context) error {
+	name := r.object.recordName()
+	if name == "" {
+		return nil
+	}
+	found, err := r.Records.Get(ctx, name)
+	if found != nil && found.Journal.Holder.UID == string(r.object.inner().GetUID()) {
+		r.facts.Record = found
 	}
 	return err
 }
@@ -160,68 +174,31 @@ func givenUp(object payable) *payment.Obstacle {
 
 // observeWallet connects to the wallet, or says in the facts why it cannot be used, or not for spending.
 func (r *pass) observeWallet(ctx context.Context, known *v1alpha1.RecordWallet) error {
-	name := r.object.walletReference().Name
-	var wallet v1alpha1.Wallet
-	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: r.object.inner().GetNamespace(), Name: name}, &wallet)
-	if apierrors.IsNotFound(err) {
-		r.facts.Waiting = &payment.Obstacle{
-			Reason: v1alpha1.ReasonWalletNotFound, Message: fmt.Sprintf("Wallet %s does not exist in this namespace; create it", name),
-		}
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading Wallet: %w", err)
-	}
-	r.wallet = &wallet
-	r.facts.Profile = wallet.Spec.Endpoint.Profile
-	r.facts.Suspended = r.facts.Suspended || wallet.Spec.Suspend
-	connection, obstacle, err := r.Connector.Connect(ctx, &wallet)
+	used, err := r.Connector.Use(ctx, r.object.inner().GetNamespace(), r.object.walletReference())
 	if err != nil {
 		return err
 	}
-	if obstacle != nil {
-		r.facts.Waiting = &payment.Obstacle{
-			Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s: %s", name, obstacle.Message), RetryAfter: obstacle.RetryAfter,
-		}
+	if r.wallet = used.wallet; r.wallet != nil {
+		r.facts.Profile = r.wallet.Spec.Endpoint.Profile
+		r.facts.Suspended = r.facts.Suspended || r.wallet.Spec.Suspend
+	}
+	switch {
+	case used.unusable != nil && used.unusable.DeadEnd:
+		r.facts.Invalid = used.unusable
+		return nil
+	case used.unusable != nil:
+		r.facts.Waiting = used.unusable
 		return nil
 	}
-	*known = connection.Record
-	r.session = connection.Session(&wallet)
+	*known = used.connection.Record
+	r.session = used.connection.Session(r.wallet)
+	r.facts.NoSpending = used.notReady
 	if r.session.Signer == nil {
 		r.facts.NoSpending = &payment.Obstacle{
-			Reason: v1alpha1.ReasonSignerNotAvailable, Message: fmt.Sprintf("Wallet %s is watch only: it has no keys to sign with", name),
+			Reason: v1alpha1.ReasonSignerNotAvailable, Message: fmt.Sprintf("Wallet %s is watch only: it has no keys to sign with", r.wallet.Name),
 		}
-		return nil
 	}
-	r.facts.NoSpending = notReady(&wallet)
 	return nil
-}
-
-// foreignWallet is the dead end of a resource that names a Wallet of another namespace, or nil.
-func foreignWallet(reference v1alpha1.WalletReference, namespace string) *payment.Obstacle {
-	if reference.Namespace == "" || reference.Namespace == namespace {
-		return nil
-	}
-	return &payment.Obstacle{
-		Reason: v1alpha1.ReasonInvalidSpec, DeadEnd: true,
-		Message: fmt.Sprintf("walletRef names a Wallet in namespace %s; Wallets of other namespaces cannot be used: declare the resource there",
-			reference.Namespace),
-	}
-}
-
-// notReady says why nothing new begins on a wallet, or nil.
-func notReady(wallet *v1alpha1.Wallet) *payment.Obstacle {
-	ready := meta.FindStatusCondition(wallet.Status.Conditions, v1alpha1.ConditionReady)
-	message := "it was not looked at yet"
-	switch {
-	case ready != nil && wallet.Status.ObservedGeneration == wallet.Generation && ready.Status == metav1.ConditionTrue:
-		return nil
-	case ready != nil && wallet.Status.ObservedGeneration == wallet.Generation:
-		message = ready.Message
-	}
-	return &payment.Obstacle{
-		Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s is not ready: %s", wallet.Name, message), RetryAfter: secretPoll,
-	}
 }
 
 // journalObstacle holds an on-chain send where the records of earlier ones may be missing.
@@ -293,7 +270,7 @@ func (r *pass) settle(ctx context.Context) error {
 	if !controllerutil.ContainsFinalizer(r.object.inner(), v1alpha1.Finalizer) {
 		return nil
 	}
-	if record := r.facts.Record; record != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && record.Journal.Attempt > 0 &&
+	if record := r.facts.Record; record != nil && r.facts.Order != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && record.Journal.Attempt > 0 &&
 		payment.SameHolder(record.Journal.Holder, r.facts.Order.Holder) {
 		if err := r.Records.DropPSBTs(ctx, record); err != nil {
 			return err

@@ -49,21 +49,13 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, err
 	}
 	holder := published.Journal.Holder
-	var wallet v1alpha1.Wallet
-	err = r.Reader.Get(ctx, client.ObjectKey{Namespace: holder.Namespace, Name: published.Spec.Wallet.Name}, &wallet)
-	if apierrors.IsNotFound(err) {
-		return ctrl.Result{RequeueAfter: receiptPoll}, nil // it may come back while the invoice can be paid
-	}
-	if err != nil {
-		return ctrl.Result{}, fmt.Errorf("reading Wallet: %w", err)
-	}
-	connection, obstacle, err := r.Connector.Connect(ctx, &wallet)
+	used, err := r.Connector.Use(ctx, holder.Namespace, v1alpha1.WalletReference{Name: published.Spec.Wallet.Name})
 	switch {
 	case err != nil:
 		return ctrl.Result{}, err
-	case obstacle != nil || !payment.SameWallet(connection.Record, published.Spec.Wallet):
-		return ctrl.Result{RequeueAfter: receiptPoll}, nil
-	case look(ctx, published, connection.Client) != invoice.Settled:
+	case used.unusable != nil, !payment.SameWallet(used.connection.Record, published.Spec.Wallet):
+		return ctrl.Result{RequeueAfter: receiptPoll}, nil // it may come back while the invoice can be paid
+	case look(ctx, published, used.connection.Client) != invoice.Settled:
 		return ctrl.Result{RequeueAfter: receiptPoll}, nil
 	}
 	now := metav1.NewMicroTime(r.Clock.Now())
@@ -73,7 +65,7 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	if _, err := r.Records.Swap(ctx, published, journal); err != nil {
 		return resultFor(err)
 	}
-	r.Status.Emit(&wallet, []payment.Event{{
+	r.Status.Emit(used.wallet, []payment.Event{{
 		Warning: true, Reason: v1alpha1.EventUnattributedReceipt,
 		Message: fmt.Sprintf("%s: payment hash %s", journal.Message, published.Spec.PaymentHash),
 	}})

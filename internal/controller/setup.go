@@ -81,7 +81,7 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 			Client: cached, Clock: options.Clock, Status: status, Records: records, Connector: connector, SyncInterval: options.SyncInterval,
 		},
 		Invoice: &LightningInvoiceReconciler{
-			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
+			Client: cached, Clock: options.Clock, Status: status, Records: records, Connector: connector,
 		},
 		Payment: &LightningPaymentReconciler{Payments: payments},
 		Send:    &OnchainSendReconciler{Payments: payments},

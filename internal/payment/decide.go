@@ -114,8 +114,7 @@ func Decide(f Facts, policy Policy, now time.Time) Decision {
 		return decideUnclaimed(f)
 	}
 	if f.Order == nil {
-		// The record is known but what it is compared with is not: keep watching what the record says.
-		return decideWithoutOrder(f)
+		return decideWithoutOrder(f, now)
 	}
 	mine := SameHolder(record.Journal.Holder, f.Order.Holder)
 	switch {
@@ -190,7 +189,15 @@ func decideUnclaimed(f Facts) Decision {
 
 var suspended = &Obstacle{Reason: v1alpha1.ReasonSuspended, Message: "held by spec.suspend of the payment or its Wallet; set it to false to go on"}
 
-func decideWithoutOrder(f Facts) Decision {
+// decideWithoutOrder is for a payment whose record is known while its manifest cannot be read: nothing goes on, and what was recorded
+// counts.
+func decideWithoutOrder(f Facts, now time.Time) Decision {
+	switch f.Record.Journal.Phase {
+	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan:
+		if f.Deleting {
+			return cancel(f.Record.Journal, now)
+		}
+	}
 	obstacle := f.Waiting
 	if obstacle == nil {
 		obstacle = f.Invalid
@@ -200,6 +207,12 @@ func decideWithoutOrder(f Facts) Decision {
 		after = obstacle.RetryAfter
 	}
 	return f.rest(f.Record.Journal, obstacle, after)
+}
+
+// cancel gives up a payment whose resource is being deleted, and of which nothing was submitted.
+func cancel(journal v1alpha1.PaymentJournal, now time.Time) Decision {
+	next := GiveUp(journal, v1alpha1.ReasonCancelled, "deleted before anything was sent", now)
+	return Decision{Step: Rest, Journal: &next, Projection: Project(&next, nil)}
 }
 
 // decideDuplicate is for a payment whose record belongs to another resource.
@@ -256,8 +269,7 @@ func decideClaimed(f Facts, now time.Time) Decision {
 	journal := f.Record.Journal
 	switch {
 	case f.Deleting:
-		next := GiveUp(journal, v1alpha1.ReasonCancelled, "deleted before anything was sent", now)
-		return Decision{Step: Rest, Journal: &next, Projection: Project(&next, nil)}
+		return cancel(journal, now)
 	case f.Invalid != nil:
 		next := GiveUp(journal, f.Invalid.Reason, f.Invalid.Message, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true}

@@ -574,6 +574,20 @@ func TestDecide(t *testing.T) {
 			},
 			want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute), wantMentions: []string{"waiting for its outcome"},
 		},
+		"a manifest that cannot be read, of a payment that was claimed, goes when it is deleted": {
+			order: lightning, phase: v1alpha1.RecordClaimed, change: func(f *Facts) { f.Order, f.Deleting = nil, true },
+			want: rests(v1alpha1.PaymentPending, v1alpha1.ReasonCancelled, 0).unheld().writing(v1alpha1.RecordCancelled),
+		},
+		"a manifest that cannot be read, of a payment that was submitted, waits for the outcome when it is deleted": {
+			order: lightning, phase: v1alpha1.RecordSubmitted, change: func(f *Facts) { f.Order, f.Deleting = nil, true },
+			want: rests(inFlight, v1alpha1.ReasonInFlight, 0),
+		},
+		"a manifest that cannot be read, of a payment that was made, is paid": {
+			order: lightning, phase: v1alpha1.RecordSucceeded, change: func(f *Facts) {
+				f.Order, f.Invalid = nil, deadEnd(v1alpha1.ReasonInvalidInvoice, "unreadable")
+			},
+			want: outcome{Phase: v1alpha1.PaymentSucceeded, Outcome: readiness.Done, Reason: v1alpha1.ReasonSucceeded},
+		},
 		"a payment that goes on being looked for does not say that it was accepted": {
 			order: lightning, phase: v1alpha1.RecordSubmitting, now: landed.Add(299 * time.Second), change: func(f *Facts) {
 				f.Sighting, f.Record.Journal.FirstAbsentAt = &Sighting{Presence: Absent}, at(landed)
