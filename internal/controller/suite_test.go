@@ -11,9 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -50,7 +52,7 @@ func TestMain(m *testing.M) {
 				fmt.Fprintln(os.Stderr, "stopping the control plane:", err)
 			}
 		}()
-		config.QPS, config.Burst = 1000, 2000
+		config.QPS = -1 // no limit
 		apiConfig = config
 		if apiClient, err = client.NewWithWatch(config, client.Options{Scheme: testkit.Scheme()}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -79,6 +81,14 @@ type world struct {
 	// boundary, where it is not nil, is asked before and after each call that a controller makes, of the API server ("K get Wallet") or
 	// of the service ("U GET /lightning/balance"). An error it returns before takes the call's place, one it returns after its answer's.
 	boundary func(call string, after bool) error
+	// kube and wire, where they are not nil, make the calls of the API server and of the service, between their boundaries.
+	kube func(call kubeCall) error
+	wire func(request *http.Request, next http.RoundTripper) (*http.Response, error)
+	// policy and tune, where they are not nil, change the numbers of a process that is started.
+	policy func(*payment.Policy)
+	tune   func(*controller.Controllers)
+	// log is where a process logs, where it is set.
+	log *logr.Logger
 
 	controllers *controller.Controllers
 	events      *events.FakeRecorder
@@ -88,6 +98,17 @@ type world struct {
 
 // newWorld makes a world with a funded wallet whose status is not there yet.
 func newWorld(t *testing.T, profile sandbox.Profile, change ...func(*sandbox.Options)) *world {
+	t.Helper()
+	w := newService(t, profile, change...)
+	w.operator, w.namespace = w.makeNamespace("operator-"), w.makeNamespace("team-")
+	w.makeSecret("main", map[string]string{"mnemonic": mnemonic})
+	w.create(w.mainWallet(profile))
+	w.start()
+	return w
+}
+
+// newService makes a world with a service and nothing else.
+func newService(t *testing.T, profile sandbox.Profile, change ...func(*sandbox.Options)) *world {
 	t.Helper()
 	// The API server stamps objects with the real time; the clock starts there and runs ahead.
 	w := &world{t: t, api: apiClient, clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second))}
@@ -99,15 +120,16 @@ func newWorld(t *testing.T, profile sandbox.Profile, change ...func(*sandbox.Opt
 	server := httptest.NewServer(w.sandbox.Handler())
 	t.Cleanup(server.Close)
 	w.url = server.URL
-	w.operator, w.namespace = w.makeNamespace("operator-"), w.makeNamespace("team-")
-	w.makeSecret("main", map[string]string{"mnemonic": mnemonic})
+	return w
+}
+
+// mainWallet is the Wallet main, of the service's profile.
+func (w *world) mainWallet(profile sandbox.Profile) *v1alpha1.Wallet {
 	wallet := testkit.MakeWallet("main").Namespace(w.namespace).URL(w.url).Obj()
 	if profile == sandbox.Reference {
 		wallet.Spec.Endpoint.Profile = v1alpha1.ProfileReference
 	}
-	w.create(wallet)
-	w.start()
-	return w
+	return wallet
 }
 
 func (w *world) makeNamespace(prefix string) string {
@@ -135,12 +157,31 @@ func (w *world) start() {
 	w.starts++
 	w.dead = false
 	w.events = events.NewFakeRecorder(10000)
-	calls := w.intercepted()
-	w.controllers = controller.New(calls, calls, w.events, controller.Options{
-		Namespace: w.operator, Identity: fmt.Sprintf("process-%d", w.starts), Clock: w.clock, Policy: payment.DefaultPolicy(),
+	policy := payment.DefaultPolicy()
+	if w.policy != nil {
+		w.policy(&policy)
+	}
+	w.controllers = controller.New(w.intercepted(true), w.intercepted(false), w.events, controller.Options{
+		Namespace: w.operator, Identity: fmt.Sprintf("process-%d", w.starts), Clock: w.clock, Policy: policy,
 		SyncInterval: time.Minute, Concurrency: 1,
 		Instrument: func(next http.RoundTripper) http.RoundTripper { return &boundaryTransport{world: w, next: next} },
 	})
+	if w.tune != nil {
+		w.tune(w.controllers)
+	}
+}
+
+// kubeCall is a call of the API server by a controller.
+type kubeCall struct {
+	// verb is as RBAC has it, subresource what it is of; mostly empty.
+	verb, subresource string
+	// key is empty for a list.
+	key client.ObjectKey
+	// cached tells of a read that a manager answers from its cache.
+	cached bool
+	// object is what is read into, or written and then as the API server stored it.
+	object runtime.Object
+	do     func() error
 }
 
 // crashed is what a boundary panics with to end the process there.
@@ -175,26 +216,48 @@ func (w *world) around(call string, do func() error) error {
 	return err
 }
 
-// intercepted is the API server as the controllers reach it.
-func (w *world) intercepted() client.WithWatch {
+// call makes a call of the API server, between its two boundaries.
+func (w *world) call(call kubeCall) error {
+	name := "K " + call.verb + " "
+	if call.subresource != "" {
+		name += call.subresource + " "
+	}
+	return w.around(name+kindOf(call.object), func() error {
+		if w.kube == nil {
+			return call.do()
+		}
+		return w.kube(call)
+	})
+}
+
+// intercepted is the API server as the controllers reach it. A manager answers the reads of the one that is cached from memory.
+func (w *world) intercepted(cached bool) client.WithWatch {
 	return interceptor.NewClient(w.api, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
-			return w.around("K get "+kindOf(object), func() error { return c.Get(ctx, key, object, opts...) })
+			return w.call(kubeCall{verb: "get", key: key, cached: cached, object: object, do: func() error { return c.Get(ctx, key, object, opts...) }})
 		},
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			return w.around("K list "+kindOf(list), func() error { return c.List(ctx, list, opts...) })
+			return w.call(kubeCall{verb: "list", cached: cached, object: list, do: func() error { return c.List(ctx, list, opts...) }})
 		},
 		Create: func(ctx context.Context, c client.WithWatch, object client.Object, opts ...client.CreateOption) error {
-			return w.around("K create "+kindOf(object), func() error { return c.Create(ctx, object, opts...) })
+			return w.call(kubeCall{verb: "create", key: client.ObjectKeyFromObject(object), object: object, do: func() error {
+				return c.Create(ctx, object, opts...)
+			}})
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, opts ...client.DeleteOption) error {
-			return w.around("K delete "+kindOf(object), func() error { return c.Delete(ctx, object, opts...) })
+			return w.call(kubeCall{verb: "delete", key: client.ObjectKeyFromObject(object), object: object, do: func() error {
+				return c.Delete(ctx, object, opts...)
+			}})
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, opts ...client.PatchOption) error {
-			return w.around("K patch "+kindOf(object), func() error { return c.Patch(ctx, object, patch, opts...) })
+			return w.call(kubeCall{verb: "patch", key: client.ObjectKeyFromObject(object), object: object, do: func() error {
+				return c.Patch(ctx, object, patch, opts...)
+			}})
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, name string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-			return w.around("K patch "+name+" "+kindOf(object), func() error { return c.SubResource(name).Patch(ctx, object, patch, opts...) })
+			return w.call(kubeCall{verb: "patch", subresource: name, key: client.ObjectKeyFromObject(object), object: object, do: func() error {
+				return c.SubResource(name).Patch(ctx, object, patch, opts...)
+			}})
 		},
 	})
 }
@@ -215,7 +278,13 @@ func (b *boundaryTransport) RoundTrip(request *http.Request) (*http.Response, er
 	if err := b.world.cross(call, false); err != nil {
 		return nil, err
 	}
-	response, err := b.next.RoundTrip(request)
+	var response *http.Response
+	var err error
+	if wire := b.world.wire; wire != nil {
+		response, err = wire(request, b.next)
+	} else {
+		response, err = b.next.RoundTrip(request)
+	}
 	if injected := b.world.cross(call, true); injected != nil {
 		if err == nil {
 			_ = response.Body.Close()
@@ -237,16 +306,20 @@ func (w *world) reconcile(object client.Object) (result ctrl.Result, err error) 
 			result, err = ctrl.Result{RequeueAfter: time.Second}, nil
 		}
 	}()
+	ctx := w.t.Context()
+	if w.log != nil {
+		ctx = log.IntoContext(ctx, *w.log)
+	}
 	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(object)}
 	switch object.(type) {
 	case *v1alpha1.Wallet:
-		return w.controllers.Wallet.Reconcile(w.t.Context(), request)
+		return w.controllers.Wallet.Reconcile(ctx, request)
 	case *v1alpha1.LightningInvoice:
-		return w.controllers.Invoice.Reconcile(w.t.Context(), request)
+		return w.controllers.Invoice.Reconcile(ctx, request)
 	case *v1alpha1.LightningPayment:
-		return w.controllers.Payment.Reconcile(w.t.Context(), request)
+		return w.controllers.Payment.Reconcile(ctx, request)
 	case *v1alpha1.OnchainSend:
-		return w.controllers.Send.Reconcile(w.t.Context(), request)
+		return w.controllers.Send.Reconcile(ctx, request)
 	}
 	w.t.Fatalf("no controller for %T", object)
 	return ctrl.Result{}, nil
