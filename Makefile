@@ -7,13 +7,14 @@ IMG     ?= utexo-operator:latest
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 KUBECTL ?= $(shell command -v kubectl || echo bin/k8s/kubectl)
 # Arguments of run, sandbox and demo; how long fuzz-short spends on a target; how many faults model allows; which seeds
-# simulate runs; which packages test covers.
+# simulate runs, and how often the one; which packages test covers.
 ARGS         ?=
 FUZZTIME     ?= 10s
 MODEL_FAULTS ?= 3
 SEEDS        ?= 1000
 FIRST        ?= 1
 SEED         ?=
+REPEAT       ?=
 PKG          ?= ./...
 
 # One set of flags for everything: switching them recompiles all of client-go.
@@ -69,8 +70,8 @@ test: envtest ## Run all tests; PKG=./internal/bolt11/... for some of them
 	$(call tool,gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg -- -timeout 30m $(PKG)
 
 .PHONY: simulate
-simulate: ## Run SEEDS simulations of the money path from FIRST on, or the one SEED with its timeline
-	SEEDS=$(SEEDS) FIRST=$(FIRST) SEED=$(SEED) go test ./test/simulation -run '^TestSeeds$$' -count=1 -timeout 0 -v
+simulate: ## Run SEEDS simulations of the money path from FIRST on, or the one SEED with its timeline, or REPEAT times
+	SEEDS=$(SEEDS) FIRST=$(FIRST) SEED=$(SEED) REPEAT=$(REPEAT) go test ./test/simulation -run '^TestSeeds$$' -count=1 -timeout 0 -v
 
 .PHONY: fuzz-short
 fuzz-short: envtest ## Run every fuzz target for FUZZTIME

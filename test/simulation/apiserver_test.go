@@ -52,11 +52,12 @@ type objectKey struct{ kind, namespace, name string }
 
 func (k objectKey) String() string { return k.kind + " " + k.name }
 
-// change is one stored write. before is nil at a creation, after once the object is gone.
+// change is one stored write. before is nil at a creation, after once the object is gone; text is after in JSON, empty then.
 type change struct {
 	revision      int64
 	key           objectKey
 	before, after client.Object
+	text          []byte
 }
 
 // history is all that one name ever held, oldest first; an object of nil is one that is gone.
@@ -65,6 +66,8 @@ type history []version
 type version struct {
 	revision int64
 	object   client.Object
+	// text is the object in JSON, empty where it is gone.
+	text []byte
 }
 
 func newAPIServer(now clock.PassiveClock) *apiServer {
@@ -100,18 +103,20 @@ func resourceOf(kind string) schema.GroupResource {
 	return schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: kind}
 }
 
-// at returns what key held at revision; nil for nothing.
+// at returns what key held at revision; nil for nothing. Nobody changes what it returns.
 func (a *apiServer) at(key objectKey, revision int64) client.Object {
-	held := a.objects[key]
-	if held == nil {
-		return nil
-	}
-	for i := len(*held) - 1; i >= 0; i-- {
-		if (*held)[i].revision <= revision {
-			return (*held)[i].object
+	return a.versionAt(key, revision).object
+}
+
+func (a *apiServer) versionAt(key objectKey, revision int64) version {
+	if held := a.objects[key]; held != nil {
+		for i := len(*held) - 1; i >= 0; i-- {
+			if (*held)[i].revision <= revision {
+				return (*held)[i]
+			}
 		}
 	}
-	return nil
+	return version{}
 }
 
 func (a *apiServer) current(key objectKey) client.Object { return a.at(key, a.revision) }
@@ -188,11 +193,12 @@ func (a *apiServer) create(object client.Object) error {
 // patch applies a JSON merge patch (RFC 7386) to the object or to its status, and returns the result in object.
 func (a *apiServer) patch(object client.Object, data []byte, status bool) error {
 	key := keyOf(object)
-	before := a.current(key)
+	held := a.versionAt(key, a.revision)
+	before := held.object
 	if before == nil {
 		return apierrors.NewNotFound(resourceOf(key.kind), key.name)
 	}
-	patch, document := generic(data), generic(encoded(before))
+	patch, document := generic(data), generic(held.text)
 	if metadata, ok := patch["metadata"].(map[string]any); ok && a.rules.blindPatches != key.kind {
 		if expected, ok := metadata["resourceVersion"].(string); ok && expected != before.GetResourceVersion() {
 			return apierrors.NewConflict(resourceOf(key.kind), key.name, fmt.Errorf("it is at %s, not %s", before.GetResourceVersion(), expected))
@@ -282,8 +288,12 @@ func (a *apiServer) store(key objectKey, before, after client.Object) {
 		a.objects[key] = held
 		a.keys = append(a.keys, key)
 	}
-	*held = append(*held, version{a.revision, after})
-	made := change{a.revision, key, before, after}
+	var text []byte
+	if after != nil {
+		text = encoded(after)
+	}
+	*held = append(*held, version{a.revision, after, text})
+	made := change{a.revision, key, before, after, text}
 	switch key.kind {
 	case "Wallet", "LightningPayment", "OnchainSend":
 		a.watches[key.kind] = append(a.watches[key.kind], made)

@@ -209,6 +209,7 @@ func TestEachRuleIsNeeded(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			others := map[string]int{}
 			for seed := uint64(1); seed <= tc.within; seed++ {
 				for _, f := range runSeed(seed, tc.mutation, false).failures {

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"iter"
 	"runtime/debug"
 	"time"
 
@@ -9,14 +10,16 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// task is a goroutine of which the scheduler lets one run at a time: a reconcile of a replica, or the service at work on a request. It
-// hands control back before each call that it makes, and whenever it waits.
+// task is a coroutine of the scheduler: a reconcile of a replica, or the service at work on a request. It hands control back before each
+// call that it makes, and whenever it waits.
 type task struct {
 	name string
 	// replica is nil for the service's side of a request.
 	replica *replica
 	object  *object
-	resume  chan struct{}
+	// resume lets the task run until it hands control back by yield.
+	resume func() (struct{}, bool)
+	yield  func(struct{}) bool
 	// The task goes on at until; one that awaits another goes on when that is done, at until at the latest.
 	until  time.Time
 	awaits *task
@@ -38,10 +41,8 @@ type crash struct{}
 
 // spawn makes a task of do; it runs when the scheduler first resumes it.
 func (s *sim) spawn(t *task, do func()) *task {
-	t.resume = make(chan struct{})
 	s.tasks = append(s.tasks, t)
-	go func() {
-		<-t.resume
+	t.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
 		defer func() {
 			if cause := recover(); cause != nil {
 				t.crashed = true
@@ -50,20 +51,19 @@ func (s *sim) spawn(t *task, do func()) *task {
 				}
 			}
 			t.done = true
-			s.handedBack <- struct{}{}
 		}()
+		t.yield = yield
 		if !t.killed {
 			do()
 		}
-	}()
+	})
 	return t
 }
 
 // run lets t go on until it hands control back.
 func (s *sim) run(t *task) {
 	s.current = t
-	t.resume <- struct{}{}
-	<-s.handedBack
+	t.resume()
 	s.current = nil
 	if t.failure != "" {
 		s.fail("panic", "%s: %s", t.name, t.failure)
@@ -74,11 +74,9 @@ func (s *sim) run(t *task) {
 // handBack gives control to the scheduler until it resumes the current task.
 func (s *sim) handBack() {
 	t := s.current
-	if t.killed {
-		panic(crash{})
+	if !t.killed {
+		t.yield(struct{}{})
 	}
-	s.handedBack <- struct{}{}
-	<-t.resume
 	if t.killed {
 		panic(crash{})
 	}

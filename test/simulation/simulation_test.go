@@ -3,9 +3,12 @@ package simulation
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -51,10 +54,34 @@ func environment(t *testing.T, name string) (value uint64, set bool) {
 	return value, true
 }
 
-// TestSeeds runs as many seeds as fit into 25 seconds, and 60 at least. SEEDS says how many instead, FIRST from which on; SEED runs one and
-// shows its timeline.
+// inParallel calls do with the numbers from 0 to count-1, one a processor at a time, until one call returns false.
+func inParallel(count uint64, do func(uint64) bool) {
+	var next atomic.Uint64
+	var stopped atomic.Bool
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < count && !stopped.Load(); i = next.Add(1) - 1 {
+				if !do(i) {
+					stopped.Store(true)
+				}
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// seedsInCI is how many seeds run where nobody asks for another number.
+const seedsInCI = 20_000
+
+// TestSeeds runs 20,000 seeds, or as many as fit into the time that the tests have. SEEDS says how many instead, FIRST from which on; SEED
+// runs one and shows its timeline, and with REPEAT as often as that, comparing what it leaves behind.
 func TestSeeds(t *testing.T) {
 	if seed, ok := environment(t, "SEED"); ok {
+		if times, ok := environment(t, "REPEAT"); ok {
+			repeat(t, seed, times)
+			return
+		}
 		s := runSeed(seed, mutation{}, true)
 		t.Log("\n" + strings.Join(s.trace, "\n"))
 		for _, f := range s.failures {
@@ -62,45 +89,72 @@ func TestSeeds(t *testing.T) {
 		}
 		return
 	}
-	count, budget := uint64(60), 25*time.Second
-	if asked, ok := environment(t, "SEEDS"); ok {
-		count, budget = asked, 0
+	count, asked := environment(t, "SEEDS")
+	if !asked {
+		count = seedsInCI
 	}
-	first := uint64(1)
-	if asked, ok := environment(t, "FIRST"); ok {
-		first = asked
+	first, ok := environment(t, "FIRST")
+	if !ok {
+		first = 1
 	}
+	const spare, pause = 2 * time.Minute, 30 * time.Second // for the other tests; between two reports
+	deadline, limited := t.Deadline()
 	started := time.Now()
-	seed, failed := first, 0
+	var mutex sync.Mutex
+	told, done, failed := started, 0, 0
 	var sum stats
-	for ; seed < first+count || time.Since(started) < budget; seed++ {
-		s := runSeed(seed, mutation{}, false)
+	inParallel(count, func(i uint64) bool {
+		s := runSeed(first+i, mutation{}, false)
+		mutex.Lock()
+		defer mutex.Unlock()
+		done++
 		sum.add(s.judge.stats)
 		if len(s.failures) > 0 {
-			t.Errorf("seed %d: %s", seed, report(seed))
-			if failed++; failed == 10 {
-				t.Fatal("ten seeds failed, which is enough")
-			}
+			failed++
+			t.Errorf("seed %d: %s", s.seed, report(s.seed))
 		}
-	}
+		if now := time.Now(); now.Sub(told) > pause {
+			told = now
+			t.Logf("%d seeds, %.1f a second", done, float64(done)/now.Sub(started).Seconds())
+		}
+		return failed < 10 && (asked || !limited || time.Until(deadline) > spare)
+	})
 	elapsed := time.Since(started)
 	t.Log(&sum)
-	t.Logf("%d seeds in %s: %.1f seeds a second", seed-first, elapsed.Round(time.Millisecond), float64(seed-first)/elapsed.Seconds())
+	t.Logf("%d of %d seeds in %s: %.1f a second", done, count, elapsed.Round(time.Millisecond), float64(done)/elapsed.Seconds())
+}
+
+// repeat runs a seed again and again, and compares all that it leaves behind with what it left the first time.
+func repeat(t *testing.T, seed, times uint64) {
+	want := runSeed(seed, mutation{}, true).dump()
+	started := time.Now()
+	inParallel(times-1, func(uint64) bool {
+		got := runSeed(seed, mutation{}, true).dump()
+		if got != want {
+			t.Errorf("seed %d again: %s", seed, firstDifference(want, got))
+		}
+		return got == want
+	})
+	t.Logf("seed %d, %d times in %s: %d bytes each time", seed, times, time.Since(started).Round(time.Second), len(want))
 }
 
 // TestSameSeedSameTrace runs seeds twice and compares all that they leave behind, byte for byte: timeline, ledger and objects.
 func TestSameSeedSameTrace(t *testing.T) {
-	for seed := uint64(1); seed <= 50; seed++ {
-		first, second := runSeed(seed, mutation{}, true).dump(), runSeed(seed, mutation{}, true).dump()
-		if first == second {
-			continue
+	inParallel(50, func(i uint64) bool {
+		first, second := runSeed(i+1, mutation{}, true).dump(), runSeed(i+1, mutation{}, true).dump()
+		if first != second {
+			t.Errorf("seed %d: %s", i+1, firstDifference(first, second))
 		}
-		one, other := strings.Split(first, "\n"), strings.Split(second, "\n")
-		for i := range min(len(one), len(other)) {
-			if one[i] != other[i] {
-				t.Fatalf("seed %d, line %d:\n%s\n%s", seed, i+1, one[i], other[i])
-			}
+		return true
+	})
+}
+
+func firstDifference(first, second string) string {
+	one, other := strings.Split(first, "\n"), strings.Split(second, "\n")
+	for i := range min(len(one), len(other)) {
+		if one[i] != other[i] {
+			return fmt.Sprintf("line %d:\n%s\n%s", i+1, one[i], other[i])
 		}
-		t.Fatalf("seed %d: %d lines, then %d", seed, len(one), len(other))
 	}
+	return fmt.Sprintf("%d lines, then %d", len(one), len(other))
 }

@@ -51,10 +51,9 @@ type sim struct {
 	objects    []*object
 	orders     []*order
 
-	tasks      []*task
-	current    *task
-	handedBack chan struct{}
-	choices    []choice
+	tasks   []*task
+	current *task
+	choices []choice
 
 	// chaotic is the time of faults; budget is how many are left. faults are those that wait for their call.
 	chaotic bool
@@ -129,7 +128,7 @@ var begin = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 // newSim makes the cluster and the service of a seed, with nothing declared yet but wallets, which are ready.
 func newSim(seed uint64, broken mutation, tracing bool) *sim {
 	s := &sim{
-		seed: seed, mutation: broken, tracing: tracing, random: rand.New(rand.NewPCG(seed, 0x7574657865)), handedBack: make(chan struct{}),
+		seed: seed, mutation: broken, tracing: tracing, random: rand.New(rand.NewPCG(seed, 0x7574657865)),
 	}
 	s.clock = &virtualClock{clocktesting.NewFakeClock(begin), s}
 	s.api = newAPIServer(s.clock)
