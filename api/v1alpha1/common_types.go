@@ -91,8 +91,3 @@ type Attempt struct {
 	// +optional
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`
 }
-
-// IsFinal reports whether nothing is expected to change p.
-func (p PaymentPhase) IsFinal() bool {
-	return p == PaymentSucceeded || p == PaymentFailed || p == PaymentUnknown
-}

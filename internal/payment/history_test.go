@@ -2,6 +2,7 @@ package payment
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -244,7 +245,7 @@ func (h *history) rest(d Decision) {
 		h.t.Fatalf("on the same facts Decide first rests and then does %s: %+v", again.Step, again.Journal)
 	}
 	unsettled := h.record != nil && SameHolder(h.record.Journal.Holder, h.facts.Order.Holder) && SameOrder(h.record, h.facts.Order) &&
-		MoneyMayHaveMoved(&h.record.Journal) && h.record.Journal.Phase != v1alpha1.RecordSucceeded
+		slices.Contains([]v1alpha1.RecordPhase{v1alpha1.RecordSubmitting, v1alpha1.RecordSubmitted, v1alpha1.RecordUnknown}, h.record.Journal.Phase)
 	if unsettled && !d.Hold && !(h.facts.Deleting && h.facts.Abandon) {
 		h.t.Fatalf("a payment in phase %s is let go", h.record.Journal.Phase)
 	}

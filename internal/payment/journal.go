@@ -194,17 +194,8 @@ func Undecidable(journal v1alpha1.PaymentJournal, message string, now time.Time)
 	return next
 }
 
-// MoneyMayHaveMoved reports whether the call that moves money was made, or about to be, in the attempt that journal tells of.
-func MoneyMayHaveMoved(journal *v1alpha1.PaymentJournal) bool {
-	switch journal.Phase {
-	case v1alpha1.RecordSubmitting, v1alpha1.RecordSubmitted, v1alpha1.RecordSucceeded, v1alpha1.RecordUnknown:
-		return true
-	}
-	return false
-}
-
-// Sighted is the journal after a look at the service, and what a person wants to know of it. It is the only place where a payment
-// becomes Succeeded or, after it was submitted, Failed.
+// Sighted is the journal after a look at the service, and what a person wants to know of it. Nothing else makes a payment Succeeded but
+// a person's word, see Resolve.
 func Sighted(order *Order, journal v1alpha1.PaymentJournal, seen Sighting, profile v1alpha1.ServerProfile, policy Policy, now time.Time,
 ) (v1alpha1.PaymentJournal, []Event) {
 	if asked := seen.AskedAt; !asked.IsZero() && asked.Before(now) {

@@ -114,18 +114,6 @@ func TestOnlyAnEndWithoutACallIsNeverSubmitted(t *testing.T) {
 	}
 }
 
-func TestMoneyMayHaveMovedFromSubmittingOn(t *testing.T) {
-	for phase, want := range map[v1alpha1.RecordPhase]bool{
-		v1alpha1.RecordClaimed: false, v1alpha1.RecordBegan: false, v1alpha1.RecordFailed: false, v1alpha1.RecordCancelled: false,
-		v1alpha1.RecordSubmitting: true, v1alpha1.RecordSubmitted: true, v1alpha1.RecordSucceeded: true, v1alpha1.RecordUnknown: true,
-	} {
-		journal := makeJournal(makeOnchainOrder(), phase)
-		if MoneyMayHaveMoved(&journal) != want {
-			t.Errorf("MoneyMayHaveMoved of %s is %t", phase, !want)
-		}
-	}
-}
-
 func TestRefused(t *testing.T) {
 	order := makeOnchainOrder()
 	busy := Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: "503"}

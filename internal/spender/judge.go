@@ -3,7 +3,6 @@ package spender
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/payment"
@@ -11,11 +10,6 @@ import (
 	"github.com/utexo/utexo-operator/internal/signer"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
-
-// lackOfFunds are the names by which the wallet library and the node say that there is too little to pay with.
-var lackOfFunds = []string{
-	"InsufficientBitcoins", "InsufficientAssets", "InsufficientFunds", "InsufficientCapacity", "InsufficientAssignments", "NoAvailableUtxos",
-}
 
 // refusal turns the error of a call into the obstacle that it means, and reports whether the service provably did nothing.
 func refusal(err error) (payment.Obstacle, bool) {
@@ -35,7 +29,7 @@ func refusal(err error) (payment.Obstacle, bool) {
 		return payment.Obstacle{
 			Reason: v1alpha1.ReasonServiceUnavailable, Message: "the service has a payment of this invoice already and did not show it; it is asked again",
 		}, true
-	case slices.Contains(lackOfFunds, failed.Code):
+	case failed.InsufficientFunds():
 		return payment.Obstacle{
 			Reason:  v1alpha1.ReasonInsufficientBalance,
 			Message: fmt.Sprintf("the service refuses for lack of funds (%s %s): fund the wallet; it is tried again", failed.Code, failed.Message),

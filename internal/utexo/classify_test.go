@@ -29,115 +29,217 @@ func TestJudge(t *testing.T) {
 		body   string
 		want   result // Read is Settle's too where it differs it has a case of its own below
 	}{
-		"a missing header": {422, bodyMissingHeader,
-			result{CodeValidation, "Refused", "Refused", "Refused", "Refused"}},
-		"two body fields at once": {422,
+		"a missing header": {
+			422, bodyMissingHeader,
+			result{CodeValidation, "Refused", "Refused", "Refused", "Refused"},
+		},
+		"two body fields at once": {
+			422,
 			`{"detail":[{"type":"missing","loc":["body","asset","amount"],"msg":"Field required","input":{"asset_id":"x"}},{"type":"int_parsing","loc":["body","fee_rate"],"msg":"Input should be a valid integer","input":"x"}]}`,
-			result{CodeValidation, "Refused", "Refused", "Refused", "Refused"}},
-		"bad JSON": {422,
+			result{CodeValidation, "Refused", "Refused", "Refused", "Refused"},
+		},
+		"bad JSON": {
+			422,
 			`{"detail":[{"type":"json_invalid","loc":["body",17],"msg":"JSON decode error","input":{},"ctx":{"error":"Expecting value"}}]}`,
-			result{CodeValidation, "Refused", "Refused", "Refused", "Refused"}},
-		"a malformed request of a deployment that answers 400": {400, bodyMissingHeader,
-			result{CodeValidation, "Refused", "Refused", "Unknown", "Unknown"}},
-		"a validation error of no place in the request": {422, `{"detail":[{"loc":["query","a"],"msg":"Field required"}]}`,
-			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"an empty list of errors": {422, `{"detail":[]}`,
-			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"a validation error without loc": {422, `{"detail":[{"msg":"Field required"}]}`,
-			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"a validation error under another status": {500, bodyMissingHeader,
-			result{CodeValidation, "Unknown", "Unknown", "Unknown", "Unknown"}},
+			result{CodeValidation, "Refused", "Refused", "Refused", "Refused"},
+		},
+		"a malformed request of a deployment that answers 400": {
+			400, bodyMissingHeader,
+			result{CodeValidation, "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"a validation error of no place in the request": {
+			422, `{"detail":[{"loc":["query","a"],"msg":"Field required"}]}`,
+			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"an empty list of errors": {
+			422, `{"detail":[]}`,
+			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"a validation error without loc": {
+			422, `{"detail":[{"msg":"Field required"}]}`,
+			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"a validation error under another status": {
+			500, bodyMissingHeader,
+			result{CodeValidation, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
 
-		"an invoice without amount": {400, `{"detail":"amount_sats is required for BTC invoices"}`,
-			result{CodeRequestRejected, "Refused", "Refused", "Unknown", "Unknown"}},
-		"an RGB invoice without asset": {400, `{"detail":"asset is required when address_or_rgbinvoice is an RGB invoice"}`,
-			result{CodeRequestRejected, "Refused", "Refused", "Unknown", "Unknown"}},
-		"a pay end without begin": {400, bodyNoInvoice,
-			result{CodeNoInvoiceBegun, "Refused", "Refused", "Refused", "Unknown"}},
-		"an on-chain end without begin": {400, bodyNoPSBT,
-			result{CodeNoPSBTBegun, "Refused", "Refused", "Unknown", "Refused"}},
-		"a text that only begins like it": {400, `{"detail":"No invoice found. Please call /pay-invoice-begin first to create a PSBT. Or not."}`,
-			result{CodeRequestRejected, "Refused", "Refused", "Unknown", "Unknown"}},
-		"the text under another status": {500, bodyNoInvoice,
-			result{CodeNoInvoiceBegun, "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"a path that is not served": {404, `{"detail":"Not Found"}`,
-			result{CodePathNotFound, "Refused", "Refused", "Unknown", "Unknown"}},
-		"an unknown on-chain send": {404, `{"detail":"Withdrawal not found"}`,
-			result{CodeSendNotFound, "Refused", "Refused", "Unknown", "Unknown"}},
-		"a method that is not served": {405, `{"detail":"Method Not Allowed"}`,
-			result{CodeMethodNotAllowed, "Refused", "Refused", "Unknown", "Unknown"}},
-		"a method that the node does not serve": {405, `{"detail":{"error":"Method Not Allowed","code":405}}`,
-			result{CodeMethodNotAllowed, "Refused", "Refused", "Unknown", "Unknown"}},
+		"an invoice without amount": {
+			400, `{"detail":"amount_sats is required for BTC invoices"}`,
+			result{CodeRequestRejected, "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"an RGB invoice without asset": {
+			400, `{"detail":"asset is required when address_or_rgbinvoice is an RGB invoice"}`,
+			result{CodeRequestRejected, "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"a pay end without begin": {
+			400, bodyNoInvoice,
+			result{CodeNoInvoiceBegun, "Refused", "Refused", "Refused", "Unknown"},
+		},
+		"an on-chain end without begin": {
+			400, bodyNoPSBT,
+			result{CodeNoPSBTBegun, "Refused", "Refused", "Unknown", "Refused"},
+		},
+		"a text that only begins like it": {
+			400, `{"detail":"No invoice found. Please call /pay-invoice-begin first to create a PSBT. Or not."}`,
+			result{CodeRequestRejected, "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"the text under another status": {
+			500, bodyNoInvoice,
+			result{CodeNoInvoiceBegun, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"a path that is not served": {
+			404, `{"detail":"Not Found"}`,
+			result{CodePathNotFound, "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"an unknown on-chain send": {
+			404, `{"detail":"Withdrawal not found"}`,
+			result{CodeSendNotFound, "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"a method that is not served": {
+			405, `{"detail":"Method Not Allowed"}`,
+			result{CodeMethodNotAllowed, "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"a method that the node does not serve": {
+			405, `{"detail":{"error":"Method Not Allowed","code":405}}`,
+			result{CodeMethodNotAllowed, "Refused", "Refused", "Unknown", "Unknown"},
+		},
 
-		"an unknown wallet": {404, bodyUnregistered,
-			result{CodeWalletUnknown, "Refused", "Refused", "Refused", "Refused"}},
-		"an unknown wallet, as documented": {400, bodyNotInitialized,
-			result{CodeWalletUnknown, "Refused", "Refused", "Refused", "Refused"}},
-		"an unknown wallet under another status": {500, bodyUnregistered,
-			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"a bare error of another text": {404, `{"error":"no such thing"}`,
-			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"}},
+		"an unknown wallet": {
+			404, bodyUnregistered,
+			result{CodeWalletUnknown, "Refused", "Refused", "Refused", "Refused"},
+		},
+		"an unknown wallet, as documented": {
+			400, bodyNotInitialized,
+			result{CodeWalletUnknown, "Refused", "Refused", "Refused", "Refused"},
+		},
+		"an unknown wallet under another status": {
+			500, bodyUnregistered,
+			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"a bare error of another text": {
+			404, `{"error":"no such thing"}`,
+			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
 
-		"too little bitcoin": {422, `{"error":"InsufficientBitcoins","message":"needed=1 available=0","status":422}`,
-			result{"InsufficientBitcoins", "Refused", "Refused", "Unknown", "Unknown"}},
-		"an unknown asset": {404, `{"error":"AssetNotFound","message":"asset not found","status":404}`,
-			result{CodeAssetNotFound, "Refused", "Refused", "Unknown", "Unknown"}},
-		"a file that exists": {409, `{"error":"FileAlreadyExists","message":"x","status":409}`,
-			result{"FileAlreadyExists", "Refused", "Refused", "Unknown", "Unknown"}},
-		"a wallet that has to sync": {428, `{"error":"SyncNeeded","message":"x","status":428}`,
-			result{"SyncNeeded", "Refused", "Refused", "Unknown", "Unknown"}},
-		"a PSBT that does not parse": {400, `{"error":"InvalidPsbt","message":"x","status":400}`,
-			result{CodeInvalidPsbt, "Refused", "Refused", "Refused", "Refused"}},
-		"an unsigned PSBT": {400, `{"error":"CannotFinalizePsbt","message":"x","status":400}`,
-			result{CodeCannotFinalize, "Refused", "Refused", "Refused", "Refused"}},
-		"an unsigned PSBT, without the status repeated": {400, `{"error":"CannotFinalizePsbt","message":"x"}`,
-			result{CodeCannotFinalize, "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"an unsigned PSBT that contradicts its status": {400, `{"error":"CannotFinalizePsbt","message":"x","status":500}`,
-			result{CodeCannotFinalize, "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"too few allocations": {400, `{"error":"InsufficientAssignments","message":"x","status":400}`,
-			result{"InsufficientAssignments", "Refused", "Refused", "Unknown", "Unknown"}},
-		"the wallet library's own failure": {500, `{"error":"Internal","message":"x","status":500}`,
-			result{"Internal", "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"the server's own failure": {500, `{"error":"InternalServerError","message":"[Manager] An unexpected error occurred. Please try again later."}`,
-			result{CodeInternalError, "Unknown", "Unknown", "Unknown", "Unknown"}},
+		"too little bitcoin": {
+			422, `{"error":"InsufficientBitcoins","message":"needed=1 available=0","status":422}`,
+			result{"InsufficientBitcoins", "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"an unknown asset": {
+			404, `{"error":"AssetNotFound","message":"asset not found","status":404}`,
+			result{CodeAssetNotFound, "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"a file that exists": {
+			409, `{"error":"FileAlreadyExists","message":"x","status":409}`,
+			result{"FileAlreadyExists", "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"a wallet that has to sync": {
+			428, `{"error":"SyncNeeded","message":"x","status":428}`,
+			result{"SyncNeeded", "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"a PSBT that does not parse": {
+			400, `{"error":"InvalidPsbt","message":"x","status":400}`,
+			result{CodeInvalidPsbt, "Refused", "Refused", "Refused", "Refused"},
+		},
+		"an unsigned PSBT": {
+			400, `{"error":"CannotFinalizePsbt","message":"x","status":400}`,
+			result{CodeCannotFinalize, "Refused", "Refused", "Refused", "Refused"},
+		},
+		"an unsigned PSBT, without the status repeated": {
+			400, `{"error":"CannotFinalizePsbt","message":"x"}`,
+			result{CodeCannotFinalize, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"an unsigned PSBT that contradicts its status": {
+			400, `{"error":"CannotFinalizePsbt","message":"x","status":500}`,
+			result{CodeCannotFinalize, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"too few allocations": {
+			400, `{"error":"InsufficientAssignments","message":"x","status":400}`,
+			result{"InsufficientAssignments", "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"the wallet library's own failure": {
+			500, `{"error":"Internal","message":"x","status":500}`,
+			result{"Internal", "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"the server's own failure": {
+			500, `{"error":"InternalServerError","message":"[Manager] An unexpected error occurred. Please try again later."}`,
+			result{CodeInternalError, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
 
-		"a payment that exists": {403, bodyDuplicate,
-			result{CodeDuplicatePayment, "Refused", "Refused", "Refused", "Unknown"}},
-		"a payment that exists, by a name at the top level": {403, `{"error":"DuplicatePayment","message":"x","status":403}`,
-			result{CodeDuplicatePayment, "Refused", "Refused", "Unknown", "Unknown"}},
-		"an unknown payment": {403, bodyPaymentNotFound,
-			result{CodePaymentNotFound, "Refused", "Refused", "Unknown", "Unknown"}},
-		"a locked node": {403, `{"detail":{"error":"Node is locked","code":403,"name":"LockedNode"}}`,
-			result{"LockedNode", "Refused", "Refused", "Refused", "Unknown"}},
-		"a node that changes state": {403, `{"detail":{"error":"x","code":403,"name":"ChangingState"}}`,
-			result{"ChangingState", "Refused", "Refused", "Refused", "Unknown"}},
-		"an invoice without amount, at the node": {400, `{"detail":{"error":"x","code":400,"name":"InvalidAmount"}}`,
-			result{"InvalidAmount", "Refused", "Refused", "Refused", "Unknown"}},
-		"an invoice that the node cannot read": {400, `{"detail":{"error":"x","code":400,"name":"InvalidInvoice"}}`,
-			result{"InvalidInvoice", "Refused", "Refused", "Refused", "Unknown"}},
-		"no route, which the node may find out late": {403, `{"detail":{"error":"x","code":403,"name":"NoRoute"}}`,
-			result{"NoRoute", "Refused", "Refused", "Unknown", "Unknown"}},
-		"a wrong password of the node": {401, `{"detail":{"error":"x","code":401,"name":"WrongPassword"}}`,
-			result{"WrongPassword", "Refused", "Refused", "Unknown", "Unknown"}},
-		"a failed payment": {500, `{"detail":{"error":"x","code":500,"name":"FailedPayment"}}`,
-			result{"FailedPayment", "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"a network error of the node": {503, `{"detail":{"error":"x","code":503,"name":"Network"}}`,
-			result{"Network", "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"a duplicate whose code contradicts the status": {500, bodyDuplicate,
-			result{CodeDuplicatePayment, "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"a node error without name": {502, `{"detail":{"error":"Bad Gateway","code":502}}`,
-			result{CodeNodeError, "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"a node error whose name is no word": {403, `{"detail":{"error":"x","code":403,"name":"<b>"}}`,
-			result{CodeNodeError, "Refused", "Refused", "Unknown", "Unknown"}},
-		"field names in capitals": {403, `{"detail":{"ERROR":"x","CODE":403,"NAME":"DuplicatePayment"}}`,
-			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"both detail and error": {403, `{"detail":{"error":"x","code":403,"name":"DuplicatePayment"},"error":"x"}`,
-			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"}},
+		"a payment that exists": {
+			403, bodyDuplicate,
+			result{CodeDuplicatePayment, "Refused", "Refused", "Refused", "Unknown"},
+		},
+		"a payment that exists, by a name at the top level": {
+			403, `{"error":"DuplicatePayment","message":"x","status":403}`,
+			result{CodeDuplicatePayment, "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"an unknown payment": {
+			403, bodyPaymentNotFound,
+			result{CodePaymentNotFound, "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"a locked node": {
+			403, `{"detail":{"error":"Node is locked","code":403,"name":"LockedNode"}}`,
+			result{"LockedNode", "Refused", "Refused", "Refused", "Unknown"},
+		},
+		"a node that changes state": {
+			403, `{"detail":{"error":"x","code":403,"name":"ChangingState"}}`,
+			result{"ChangingState", "Refused", "Refused", "Refused", "Unknown"},
+		},
+		"an invoice without amount, at the node": {
+			400, `{"detail":{"error":"x","code":400,"name":"InvalidAmount"}}`,
+			result{"InvalidAmount", "Refused", "Refused", "Refused", "Unknown"},
+		},
+		"an invoice that the node cannot read": {
+			400, `{"detail":{"error":"x","code":400,"name":"InvalidInvoice"}}`,
+			result{"InvalidInvoice", "Refused", "Refused", "Refused", "Unknown"},
+		},
+		"no route, which the node may find out late": {
+			403, `{"detail":{"error":"x","code":403,"name":"NoRoute"}}`,
+			result{"NoRoute", "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"a wrong password of the node": {
+			401, `{"detail":{"error":"x","code":401,"name":"WrongPassword"}}`,
+			result{"WrongPassword", "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"a failed payment": {
+			500, `{"detail":{"error":"x","code":500,"name":"FailedPayment"}}`,
+			result{"FailedPayment", "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"a network error of the node": {
+			503, `{"detail":{"error":"x","code":503,"name":"Network"}}`,
+			result{"Network", "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"a duplicate whose code contradicts the status": {
+			500, bodyDuplicate,
+			result{CodeDuplicatePayment, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"a node error without name": {
+			502, `{"detail":{"error":"Bad Gateway","code":502}}`,
+			result{CodeNodeError, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"a node error whose name is no word": {
+			403, `{"detail":{"error":"x","code":403,"name":"<b>"}}`,
+			result{CodeNodeError, "Refused", "Refused", "Unknown", "Unknown"},
+		},
+		"field names in capitals": {
+			403, `{"detail":{"ERROR":"x","CODE":403,"NAME":"DuplicatePayment"}}`,
+			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"both detail and error": {
+			403, `{"detail":{"error":"x","code":403,"name":"DuplicatePayment"},"error":"x"}`,
+			result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
 
-		"an unreachable node": {500, `{"detail":"Failed to communicate with RLN node: "}`,
-			result{CodeNodeUnreachable, "Unknown", "Unknown", "Unknown", "Unknown"}},
-		"an unreachable node, with a reason": {500, `{"detail":"Failed to communicate with RLN node: connection refused"}`,
-			result{CodeNodeUnreachable, "Unknown", "Unknown", "Unknown", "Unknown"}},
+		"an unreachable node": {
+			500, `{"detail":"Failed to communicate with RLN node: "}`,
+			result{CodeNodeUnreachable, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
+		"an unreachable node, with a reason": {
+			500, `{"detail":"Failed to communicate with RLN node: connection refused"}`,
+			result{CodeNodeUnreachable, "Unknown", "Unknown", "Unknown", "Unknown"},
+		},
 
 		"an empty 500":              {500, ``, result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"}},
 		"a gateway's page":          {502, `<html><h1>502 Bad Gateway</h1></html>`, result{CodeUnexpectedStatus, "Unknown", "Unknown", "Unknown", "Unknown"}},
@@ -242,11 +344,11 @@ func TestErrorOfAnAnswer(t *testing.T) {
 			if diff := cmp.Diff(tc.wantText, e.Error()); diff != "" {
 				t.Errorf("text (-want +got):\n%s", diff)
 			}
-			if got := IsTransient(fmt.Errorf("wrapped: %w", err)); got != tc.wantTemporary {
-				t.Errorf("IsTransient = %t, want %t", got, tc.wantTemporary)
+			if got := e.Temporary(); got != tc.wantTemporary {
+				t.Errorf("Temporary = %t, want %t", got, tc.wantTemporary)
 			}
-			if got := IsInsufficientFunds(err); got != tc.wantFunds {
-				t.Errorf("IsInsufficientFunds = %t, want %t", got, tc.wantFunds)
+			if got := e.InsufficientFunds(); got != tc.wantFunds {
+				t.Errorf("InsufficientFunds = %t, want %t", got, tc.wantFunds)
 			}
 		})
 	}

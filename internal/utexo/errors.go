@@ -152,20 +152,10 @@ func (e *Error) Temporary() bool {
 	return e.StatusCode >= 500
 }
 
-// IsTransient reports whether err is an *Error that is Temporary.
-func IsTransient(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	return ok && e.Temporary()
-}
-
-// IsInsufficientFunds reports whether the service refused for lack of bitcoin, of an asset or of channel capacity.
-func IsInsufficientFunds(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	if !ok {
-		return false
-	}
+// InsufficientFunds reports whether the service refused for lack of bitcoin, of an asset or of channel capacity.
+func (e *Error) InsufficientFunds() bool {
 	switch e.Code {
-	case "InsufficientBitcoins", "InsufficientAssignments", "InsufficientFunds", "InsufficientAssets", "InsufficientCapacity":
+	case "InsufficientBitcoins", "InsufficientAssignments", "InsufficientFunds", "InsufficientAssets", "InsufficientCapacity", "NoAvailableUtxos":
 		return true
 	}
 	return false

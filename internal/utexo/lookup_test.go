@@ -30,13 +30,19 @@ func TestPresence(t *testing.T) {
 		receive, send, onchain outcome
 	}{
 		"null": {200, `null`, absent, unknown, unknown},
-		"what was asked for": {200, `{"id":"` + id + `","send_id":"` + id + `","status":"x","invoice":"lnbcrt1"}`,
-			present, unknownError, present},
+		"what was asked for": {
+			200, `{"id":"` + id + `","send_id":"` + id + `","status":"x","invoice":"lnbcrt1"}`,
+			present, unknownError, present,
+		},
 		"a payment": {200, `{"id":"` + testHash + `","status":"PENDING"}`, unknownError, present, present},
-		"a payment whose hash is in capitals": {200, `{"id":"6C5E9D6B5A3C6C4A5C3C4E2C7D8F9A0B1C2D3E4F5061728394A5B6C7D8E9F001","status":"PENDING"}`,
-			unknownError, present, present},
-		"another one": {200, `{"id":"00000000000000000000000000000000000000000000000000000000000000ff","withdrawal_id":"9","status":"x","invoice":"lnbcrt1"}`,
-			unknownError, unknownError, unknownError},
+		"a payment whose hash is in capitals": {
+			200, `{"id":"6C5E9D6B5A3C6C4A5C3C4E2C7D8F9A0B1C2D3E4F5061728394A5B6C7D8E9F001","status":"PENDING"}`,
+			unknownError, present, present,
+		},
+		"another one": {
+			200, `{"id":"00000000000000000000000000000000000000000000000000000000000000ff","withdrawal_id":"9","status":"x","invoice":"lnbcrt1"}`,
+			unknownError, unknownError, unknownError,
+		},
 		"an empty object": {200, `{}`, unknownError, unknownError, unknownError},
 		"an empty list":   {200, `[]`, unknownError, unknownError, unknownError},
 		"a word":          {200, `"PENDING"`, unknownError, unknownError, unknownError},
@@ -77,7 +83,8 @@ func TestPresence(t *testing.T) {
 	}
 	t.Run("no server", func(t *testing.T) {
 		client := newTestClient(t, "http://127.0.0.1:1")
-		if _, presence, err := client.SendRequest(t.Context(), testHash); presence != PresenceUnknown || !IsTransient(err) {
+		_, presence, err := client.SendRequest(t.Context(), testHash)
+		if failed, ok := errors.AsType[*Error](err); presence != PresenceUnknown || !ok || !failed.Temporary() {
 			t.Errorf("SendRequest = %v, %v, want unknown and a transient error", presence, err)
 		}
 	})
@@ -107,18 +114,38 @@ func TestOnchainSendFindsItsPath(t *testing.T) {
 		wantAsked    []string
 		wantErr      error
 	}{
-		{"an unclear answer teaches nothing", func() { status, body = http.StatusInternalServerError, "" },
-			PresenceUnknown, []string{documented, reference}, nil},
-		{"the first time both are tried", func() { status, body = http.StatusOK, send },
-			Present, []string{documented, reference}, nil},
+		{
+			"an unclear answer teaches nothing", func() { status, body = http.StatusInternalServerError, "" },
+			PresenceUnknown,
+			[]string{documented, reference},
+			nil,
+		},
+		{
+			"the first time both are tried", func() { status, body = http.StatusOK, send },
+			Present,
+			[]string{documented, reference},
+			nil,
+		},
 		{"then the one that answered", nil, Present, []string{reference}, nil},
-		{"also for what it does not know", func() { status, body = http.StatusNotFound, `{"detail":"Withdrawal not found"}` },
-			Absent, []string{reference}, nil},
-		{"after a change of the deployment both", func() { status, body, served = http.StatusOK, send, documented },
-			Present, []string{reference, documented}, nil},
+		{
+			"also for what it does not know", func() { status, body = http.StatusNotFound, `{"detail":"Withdrawal not found"}` },
+			Absent,
+			[]string{reference},
+			nil,
+		},
+		{
+			"after a change of the deployment both", func() { status, body, served = http.StatusOK, send, documented },
+			Present,
+			[]string{reference, documented},
+			nil,
+		},
 		{"then the documented one", nil, Present, []string{documented}, nil},
-		{"where neither is served there is none", func() { served = "" },
-			PresenceUnknown, []string{documented, reference}, ErrNotAvailable},
+		{
+			"where neither is served there is none", func() { served = "" },
+			PresenceUnknown,
+			[]string{documented, reference},
+			ErrNotAvailable,
+		},
 	}
 	for _, step := range steps {
 		if step.change != nil {

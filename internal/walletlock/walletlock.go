@@ -215,7 +215,7 @@ func inflight(lease *coordinationv1.Lease) (*Inflight, error) {
 	return &found, nil
 }
 
-// fill writes holder and intent into lease; a nil holder is nobody.
+// fill writes this process, as the holder, and intent into lease.
 func (l *Locks) fill(lease *coordinationv1.Lease, intent Inflight) error {
 	text, err := json.Marshal(intent)
 	if err != nil {
