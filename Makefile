@@ -14,6 +14,9 @@ MODEL_FAULTS ?= 3
 SEEDS        ?= 1000
 FIRST        ?= 1
 SEED         ?=
+PAYMENTS     ?= 1000
+KILLS        ?= 500
+PAUSES       ?= 200
 REPEAT       ?=
 PKG          ?= ./...
 
@@ -72,6 +75,11 @@ test: envtest ## Run all tests; PKG=./internal/bolt11/... for some of them
 .PHONY: simulate
 simulate: ## Run SEEDS simulations of the money path from FIRST on, or the one SEED with its timeline, or REPEAT times
 	SEEDS=$(SEEDS) FIRST=$(FIRST) SEED=$(SEED) REPEAT=$(REPEAT) go test ./test/simulation -run '^TestSeeds$$' -count=1 -timeout 0 -v
+
+.PHONY: chaos
+chaos: envtest ## Kill and suspend managers that make PAYMENTS payments, KILLS and PAUSES times (an hour); make test does it shortly
+	PAYMENTS=$(PAYMENTS) KILLS=$(KILLS) PAUSES=$(PAUSES) SEED=$(or $(SEED),1) \
+	  go test ./test/manager -run '^TestChaos$$' -count=1 -timeout 0 -v
 
 .PHONY: fuzz-short
 fuzz-short: envtest ## Run every fuzz target for FUZZTIME

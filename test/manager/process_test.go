@@ -1,10 +1,12 @@
 package manager_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +24,8 @@ type manager struct {
 	t *testing.T
 	// killed tells that the case ended it, so that its exit code means nothing.
 	killed bool
+	// checked tells that its log was looked through already.
+	checked bool
 }
 
 // running are all managers that may be running, for whoever has to end them in a hurry.
@@ -64,9 +68,13 @@ func startManager(t *testing.T, config *rest.Config, arguments ...string) *manag
 
 // finish ends the process if it is still there, and checks what it left.
 func (m *manager) finish() {
+	if m.checked {
+		return
+	}
 	if !m.killed {
 		m.stop()
 	}
+	m.checked = true
 	log, err := os.ReadFile(m.Log)
 	if err != nil {
 		m.t.Error(err)
@@ -78,6 +86,35 @@ func (m *manager) finish() {
 		lines := strings.Split(strings.TrimSpace(string(log)), "\n")
 		m.t.Logf("the end of the log of %v:\n%s", m.Process, strings.Join(lines[max(0, len(lines)-80):], "\n"))
 	}
+}
+
+// identity is what the process calls itself in the Leases of wallets; empty where it ended before it said so.
+func (m *manager) identity() string {
+	m.t.Helper()
+	log, err := os.ReadFile(m.Log)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(log)) {
+		var entry struct {
+			Identity string `json:"identity"`
+		}
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Identity != "" {
+			return entry.Identity
+		}
+	}
+	return ""
+}
+
+// discard ends a process that ended already: its log is checked and removed. For cases that start very many.
+func (m *manager) discard() {
+	m.finish()
+	if err := os.Remove(m.Log); err != nil {
+		m.t.Error(err)
+	}
+	running.Lock()
+	defer running.Unlock()
+	running.managers = slices.DeleteFunc(running.managers, func(other *manager) bool { return other == m })
 }
 
 // stop asks the process to end and waits until it has.
