@@ -174,6 +174,8 @@ func (a *apiServer) create(object client.Object) error {
 		o.Status = v1alpha1.LightningPaymentStatus{ObservedGeneration: -1}
 	case *v1alpha1.OnchainSend:
 		o.Status = v1alpha1.OnchainSendStatus{ObservedGeneration: -1}
+	case *v1alpha1.LightningInvoice:
+		o.Status = v1alpha1.LightningInvoiceStatus{ObservedGeneration: -1}
 	case *v1alpha1.Wallet:
 		o.Status = v1alpha1.WalletStatus{ObservedGeneration: -1}
 	case *corev1.Secret:
@@ -295,7 +297,7 @@ func (a *apiServer) store(key objectKey, before, after client.Object) {
 	*held = append(*held, version{a.revision, after, text})
 	made := change{a.revision, key, before, after, text}
 	switch key.kind {
-	case "Wallet", "LightningPayment", "OnchainSend":
+	case "Wallet", "LightningInvoice", "LightningPayment", "OnchainSend":
 		a.watches[key.kind] = append(a.watches[key.kind], made)
 	}
 	a.written(made)
@@ -313,6 +315,13 @@ func separate(before, after client.Object, status bool) {
 		}
 	case *v1alpha1.OnchainSend:
 		a := after.(*v1alpha1.OnchainSend)
+		if status {
+			a.Spec, a.ObjectMeta = b.Spec, b.ObjectMeta
+		} else {
+			a.Status = b.Status
+		}
+	case *v1alpha1.LightningInvoice:
+		a := after.(*v1alpha1.LightningInvoice)
 		if status {
 			a.Spec, a.ObjectMeta = b.Spec, b.ObjectMeta
 		} else {
@@ -338,6 +347,8 @@ func specChanged(before, after client.Object) bool {
 		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.LightningPayment).Spec)
 	case *v1alpha1.OnchainSend:
 		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.OnchainSend).Spec)
+	case *v1alpha1.LightningInvoice:
+		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.LightningInvoice).Spec)
 	case *v1alpha1.Wallet:
 		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.Wallet).Spec)
 	case *v1alpha1.PaymentRecord:

@@ -48,8 +48,15 @@ type evil struct {
 var ambushes = []evil{{34, (*sim).breakService}, {22, (*sim).breakKube}, {16, (*sim).armCrash}, {14, (*sim).armPause}}
 
 var evils = append([]evil{
-	{6, (*sim).restartService}, {5, (*sim).beginElsewhere}, {6, (*sim).stripStatus}, {7, (*sim).deleteOne}, {7, (*sim).deleteAndCreate},
-	{7, (*sim).toggleSuspend}, {3, (*sim).toggleList}, {5, (*sim).misbehavingPayee}, {3, (*sim).forceAway},
+	{6, (*sim).restartService},
+	{5, (*sim).beginElsewhere},
+	{6, (*sim).stripStatus},
+	{7, (*sim).deleteOne},
+	{7, (*sim).deleteAndCreate},
+	{7, (*sim).toggleSuspend},
+	{3, (*sim).toggleList},
+	{5, (*sim).misbehavingPayee},
+	{3, (*sim).forceAway},
 }, ambushes...)
 
 // strike does one bad thing.
@@ -87,7 +94,8 @@ var targets = []sandbox.Operation{
 	sandbox.PayBegin, sandbox.PayBegin, sandbox.PayEnd, sandbox.PayEnd, sandbox.PayEnd, sandbox.SendRequest, sandbox.SendRequest,
 	sandbox.ListPayments, sandbox.OnchainBegin, sandbox.OnchainBegin, sandbox.OnchainEnd, sandbox.OnchainEnd, sandbox.OnchainEnd,
 	sandbox.OnchainStatus, sandbox.FeeEstimate, sandbox.Balance, sandbox.NodeSendPayment, sandbox.NodeSendBtc, sandbox.NodeCloseChannel,
-	sandbox.NodeGetPayment, sandbox.NodeDecode,
+	sandbox.NodeGetPayment, sandbox.NodeDecode, sandbox.CreateInvoice, sandbox.ReceiveRequest, sandbox.NodeCreateInvoice,
+	sandbox.NodeInvoiceStatus,
 }
 
 var serviceFaults = []sandbox.FaultKind{
@@ -146,7 +154,7 @@ func (s *sim) breakService() {
 // moments of a payment at which a fault tells most.
 var moments = []string{
 	"", "", "", "PaymentRecord", "Submitting", "Submitting", "Submitted", "Lease", "Lease", "-end", "-end", "-begin", "create PaymentRecord",
-	"get PaymentRecord", "create Secret", "status", "Began",
+	"get PaymentRecord", "create Secret", "status", "Began", "create-invoice", "create PaymentRecord in-",
 }
 
 func (s *sim) arm(f kubeFault) {
@@ -189,7 +197,7 @@ func (s *sim) restartService() {
 
 func (s *sim) beginElsewhere() {
 	xpub := s.xpubOf(s.objects[0].wallet)
-	if s.chance(50) && s.objects[1].order == nil {
+	if s.chance(50) && s.objects[1].key.kind == "Wallet" {
 		xpub = s.xpubOf(s.objects[1].wallet)
 	}
 	if s.service.ForeignBegin(xpub, s.chance(60)) == nil {
@@ -203,11 +211,11 @@ func (s *sim) xpubOf(wallet string) string {
 	return found.(*v1alpha1.Wallet).Status.XpubVanilla
 }
 
-// anyPayment returns a payment that exists; nil where there is none.
-func (s *sim) anyPayment() *object {
+// anyResource returns a payment or an invoice that exists; nil where there is none.
+func (s *sim) anyResource() *object {
 	var there []*object
 	for _, o := range s.objects {
-		if o.order != nil && s.api.current(o.key) != nil {
+		if o.made != nil && o.rests() && s.api.current(o.key) != nil {
 			there = append(there, o)
 		}
 	}
@@ -219,7 +227,7 @@ func (s *sim) anyPayment() *object {
 
 // stripStatus is what a restore from a backup does.
 func (s *sim) stripStatus() {
-	if o := s.anyPayment(); o != nil {
+	if o := s.anyResource(); o != nil {
 		s.note("the status of %s is stripped", o.key)
 		s.api.update(o.key, true, func(object client.Object) {
 			switch o := object.(type) {
@@ -227,13 +235,15 @@ func (s *sim) stripStatus() {
 				o.Status = v1alpha1.LightningPaymentStatus{ObservedGeneration: -1}
 			case *v1alpha1.OnchainSend:
 				o.Status = v1alpha1.OnchainSendStatus{ObservedGeneration: -1}
+			case *v1alpha1.LightningInvoice:
+				o.Status = v1alpha1.LightningInvoiceStatus{ObservedGeneration: -1}
 			}
 		})
 	}
 }
 
 func (s *sim) deleteOne() {
-	if o := s.anyPayment(); o != nil {
+	if o := s.anyResource(); o != nil {
 		s.note("%s is deleted", o.key)
 		_ = s.api.remove(o.key)
 	}
@@ -241,7 +251,7 @@ func (s *sim) deleteOne() {
 
 // deleteAndCreate lets a person replace a resource by itself: at once where it can go, else as soon as it is gone.
 func (s *sim) deleteAndCreate() {
-	if o := s.anyPayment(); o != nil {
+	if o := s.anyResource(); o != nil {
 		s.note("%s is replaced", o.key)
 		_ = s.api.remove(o.key)
 		s.judge.replaced = append(s.judge.replaced, o)
@@ -265,7 +275,7 @@ func (s *sim) recreate() {
 
 // forceAway removes a finalizer by force, as the deletion of a namespace may.
 func (s *sim) forceAway() {
-	if o := s.anyPayment(); o != nil {
+	if o := s.anyResource(); o != nil {
 		s.note("%s is forced away", o.key)
 		s.judge.forced = true
 		_ = s.api.remove(o.key)

@@ -38,10 +38,13 @@ type judge struct {
 	// watching tells that the run is over, quiet counts what it still did.
 	watching bool
 	writes   []string
+	// issued are the LightningInvoices that asked for an invoice or show one, by UID; uids are these in the order of their appearance.
+	issued map[string]*issuing
+	uids   []string
 }
 
 func newJudge() judge {
-	return judge{calls: map[string][]*moneyCall{}, doubts: map[string]string{}, touched: map[string]bool{}}
+	return judge{calls: map[string][]*moneyCall{}, doubts: map[string]string{}, touched: map[string]bool{}, issued: map[string]*issuing{}}
 }
 
 // stats counts what happened in runs.
@@ -164,13 +167,16 @@ func (s *sim) wrote(made change) {
 				s.judge.touched[o.record] = s.judge.touched[o.record] || o.wallet == made.key.name
 			}
 		}
-	case "LightningPayment", "OnchainSend":
+	case "LightningPayment", "OnchainSend", "LightningInvoice":
 		if o := s.objectOf(made.key); o != nil && t == nil && made.before != nil {
 			s.judge.touched[o.record] = true
 		}
 		if made.after != nil {
 			s.scan("the status of "+made.key.name, string(made.text))
 			s.keepsIDs(made)
+		}
+		if made.key.kind == "LightningInvoice" {
+			s.wroteInvoice(made)
 		}
 	}
 	s.recreateSoon(made)
@@ -197,6 +203,9 @@ func (s *sim) wroteRecord(made change) {
 	}
 	after := made.after.(*v1alpha1.PaymentRecord)
 	s.scan("a record", string(made.text))
+	if after.Spec.Kind == v1alpha1.RecordLightningInvoice {
+		s.readable(strings.TrimPrefix(made.key.name, "in-"), after.Spec.PaymentRequest)
+	}
 	if made.before != nil {
 		was := &made.before.(*v1alpha1.PaymentRecord).Journal
 		s.forward(made.key, was, &after.Journal)
@@ -262,6 +271,10 @@ func (s *sim) keepsIDs(made change) {
 	case *v1alpha1.LightningPayment:
 		b := made.before.(*v1alpha1.LightningPayment)
 		was, is = []string{b.Status.PaymentHash, b.Status.RequestID}, []string{a.Status.PaymentHash, a.Status.RequestID}
+	case *v1alpha1.LightningInvoice:
+		b := made.before.(*v1alpha1.LightningInvoice)
+		was = []string{b.Status.PaymentRequest, b.Status.PaymentHash, b.Status.RequestID}
+		is = []string{a.Status.PaymentRequest, a.Status.PaymentHash, a.Status.RequestID}
 	case *v1alpha1.OnchainSend:
 		b := made.before.(*v1alpha1.OnchainSend)
 		was, is = []string{b.Status.SendID}, []string{a.Status.SendID}
@@ -410,6 +423,7 @@ func (s *sim) final() {
 		s.judgeOrder(o)
 	}
 	s.judgeSends()
+	s.judgeInvoices()
 	s.judgeObjects()
 	s.count()
 	if len(s.failures) == 0 {
@@ -561,7 +575,7 @@ func (s *sim) judgeSends() {
 func (s *sim) judgeObjects() {
 	for _, o := range s.objects {
 		found := s.api.current(o.key)
-		if found == nil {
+		if found == nil || o.key.kind == "PaymentRecord" {
 			continue
 		}
 		if err := testkit.CheckStatus(found); err != nil {
@@ -651,7 +665,7 @@ func (s *sim) quiet() {
 		r := s.replicas[pass%len(s.replicas)]
 		s.leader = r
 		for i, o := range s.objects {
-			if o.order != nil {
+			if o.rests() && s.api.current(o.key) != nil {
 				r.due[i] = s.clock.Now()
 			}
 		}

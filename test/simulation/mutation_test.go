@@ -88,8 +88,10 @@ func TestEachRuleIsNeeded(t *testing.T) {
 			caughtBy: []string{"I5", "I6", "I9", "I10"}, within: 300,
 		},
 		"R1: a record is created over one that is there": {
-			mutation: mutation{rules: rules{overwrites: func(key objectKey) bool { return strings.HasPrefix(key.name, "ln-") }},
-				evils: []evil{{1, pauseAt("create PaymentRecord")}}},
+			mutation: mutation{
+				rules: rules{overwrites: func(key objectKey) bool { return strings.HasPrefix(key.name, "ln-") }},
+				evils: []evil{{1, pauseAt("create PaymentRecord")}},
+			},
 			caughtBy: []string{"I6", "I9", "I10"}, within: 300,
 		},
 		"R2: the end is not written ahead": {

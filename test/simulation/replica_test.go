@@ -41,7 +41,7 @@ type replica struct {
 	failures []int
 }
 
-var watchedKinds = []string{"Wallet", "LightningPayment", "OnchainSend"}
+var watchedKinds = []string{"Wallet", "LightningInvoice", "LightningPayment", "OnchainSend"}
 
 // start starts a process: its caches are filled, and everything is reconciled once.
 func (s *sim) start(r *replica) {
@@ -93,6 +93,9 @@ func (s *sim) die(r *replica) {
 func (s *sim) reconcile(r *replica, o *object) {
 	r.due[o.index], r.busy[o.index], r.dirty[o.index] = time.Time{}, true, false
 	t := &task{name: fmt.Sprintf("%s %s", r.name, o.key.name), replica: r, object: o}
+	if cached := s.cachedAt(r, o.key); cached != nil {
+		t.uid = string(cached.GetUID())
+	}
 	controllers := r.controllers
 	s.spawn(t, func() {
 		ctx := log.IntoContext(context.Background(), s.logger)
@@ -100,6 +103,10 @@ func (s *sim) reconcile(r *replica, o *object) {
 		switch o.key.kind {
 		case "Wallet":
 			t.result, t.err = controllers.Wallet.Reconcile(ctx, request)
+		case "LightningInvoice":
+			t.result, t.err = controllers.Invoice.Reconcile(ctx, request)
+		case "PaymentRecord":
+			t.result, t.err = controllers.Receipt.Reconcile(ctx, request)
 		case "LightningPayment":
 			t.result, t.err = controllers.Payment.Reconcile(ctx, request)
 		case "OnchainSend":
@@ -208,6 +215,9 @@ func (s *sim) cachedAt(r *replica, key objectKey) client.Object {
 }
 
 func (s *sim) cacheRevision(r *replica, kind string) int64 {
+	if kind == "PaymentRecord" {
+		return s.api.revision // no cache holds them
+	}
 	if r.seen[kind] == 0 {
 		return 0
 	}
@@ -254,7 +264,8 @@ func (c *replicaClient) Get(_ context.Context, key client.ObjectKey, object clie
 		return err
 	}
 	return c.call("get "+kind+" "+short(key.Name), func() error {
-		err := s.api.get(objectKey{kind, key.Namespace, key.Name}, object, s.api.revision)
+		wanted := objectKey{kind, key.Namespace, key.Name}
+		err := s.api.get(wanted, object, s.revisionToRead(wanted))
 		if err == nil && s.mutation.read != nil {
 			s.mutation.read(object)
 		}
@@ -337,6 +348,9 @@ func (s *sim) cross(name string, after bool) error {
 	if !after {
 		s.handBack()
 	}
+	if s.script != nil && t.object == s.script.object {
+		return s.scripted(t, name, after)
+	}
 	for i := 0; i < len(s.faults); i++ {
 		f := s.faults[i]
 		if f.after != after || !strings.Contains(name, f.call) {
@@ -390,6 +404,10 @@ func kubeError(kind string) error {
 		return apierrors.NewForbidden(resource, "injected", fmt.Errorf("injected"))
 	case "timeout":
 		return apierrors.NewTimeoutError("injected", 1)
+	case "gone":
+		return apierrors.NewNotFound(resource, "injected")
+	case "exists":
+		return apierrors.NewAlreadyExists(resource, "injected")
 	}
 	return apierrors.NewInternalError(fmt.Errorf("injected"))
 }
@@ -412,6 +430,7 @@ func (l *logSink) Enabled(int) bool      { return true }
 func (l *logSink) Info(_ int, text string, values ...any) {
 	l.sim.scan("the log", fmt.Sprint(text, values))
 }
+
 func (l *logSink) Error(err error, text string, values ...any) {
 	l.sim.scan("the log", fmt.Sprint(err, text, values))
 }

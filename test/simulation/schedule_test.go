@@ -17,6 +17,8 @@ type task struct {
 	// replica is nil for the service's side of a request.
 	replica *replica
 	object  *object
+	// uid is what the cache said that the object's is.
+	uid string
 	// resume lets the task run until it hands control back by yield.
 	resume func() (struct{}, bool)
 	yield  func(struct{}) bool
@@ -140,6 +142,11 @@ func (s *sim) step(limit time.Time) bool {
 	}
 	for _, r := range s.replicas {
 		s.offer(r, consider)
+	}
+	for _, o := range s.objects {
+		if !o.payAt.IsZero() {
+			consider(o.payAt, 20, func() { s.pay(o) })
+		}
 	}
 	if s.chaotic {
 		if len(s.choices) == 0 {

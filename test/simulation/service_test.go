@@ -64,6 +64,7 @@ func (tr *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	s.tick()
 	injected := s.cross(name, true)
 	s.answered(made, &answer, injected)
+	s.asksForInvoice(t, operation, &answer)
 	s.sawFailure(t, operation, &answer)
 	if s.mutation.answer != nil {
 		s.mutation.answer(s, t, operation, &answer)

@@ -60,6 +60,8 @@ type sim struct {
 	budget  int
 	toMake  []*object
 	faults  []*kubeFault
+	// script is the faults of a run in which nothing is left to chance; nil for others.
+	script *script
 
 	tracing  bool
 	trace    []string
@@ -81,7 +83,13 @@ type object struct {
 	record string
 	order  *order
 	made   client.Object
+	// payAt is when the payer of an invoice pays it, zero for not; payAfter how long after it was readable, negative for never.
+	payAt    time.Time
+	payAfter time.Duration
 }
+
+// rests reports whether there is an end to what is done for the object: wallets are looked at for ever.
+func (o *object) rests() bool { return o.key.kind != "Wallet" }
 
 // order is something to be paid at most once.
 type order struct {
@@ -125,45 +133,52 @@ var walletKeys = func() (made []accountKeys) {
 
 var begin = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// newSim makes the cluster and the service of a seed, with nothing declared yet but wallets, which are ready.
-func newSim(seed uint64, broken mutation, tracing bool) *sim {
-	s := &sim{
-		seed: seed, mutation: broken, tracing: tracing, random: rand.New(rand.NewPCG(seed, 0x7574657865)),
-	}
+// newWorld makes a cluster with nothing in it.
+func newWorld(seed uint64, broken mutation, tracing bool) *sim {
+	s := &sim{seed: seed, mutation: broken, tracing: tracing, random: rand.New(rand.NewPCG(seed, 0x7574657865))}
 	s.clock = &virtualClock{clocktesting.NewFakeClock(begin), s}
 	s.api = newAPIServer(s.clock)
 	s.api.written = s.wrote
 	s.logger = logr.New(&logSink{s})
 	s.judge = newJudge()
-	options := sandbox.Options{
-		Profile: sandbox.Documented, Clock: s.clock, Seed: seed, ChannelSats: 5_000_000,
-	}
-	profile := v1alpha1.ProfileConservative
-	if s.chance(50) {
-		options.Profile, profile = sandbox.Reference, v1alpha1.ProfileReference
-		if s.chance(15) {
-			profile = v1alpha1.ProfileConservative
-		}
-	}
+	s.canaries = []string{token}
+	return s
+}
+
+// serve starts the service, and says what the wallets take it for.
+func (s *sim) serve(kind sandbox.Profile, profile v1alpha1.ServerProfile, listed bool, timing sandbox.Timing) {
 	s.profile = profile
-	options.Sleep = s.serviceSleeps
-	s.service = sandbox.New(options)
+	s.service = sandbox.New(sandbox.Options{
+		Profile: kind, Clock: s.clock, Seed: s.seed, ChannelSats: 5_000_000, Sleep: s.serviceSleeps, Timing: timing,
+	})
 	s.server = s.service.Transport()
-	listed := s.chance(60)
 	s.service.SetListPayments(listed)
 	s.options = controller.Options{
 		Namespace: operator, Clock: s.clock, Policy: payment.DefaultPolicy(), SyncInterval: 10 * time.Minute, Concurrency: 4,
 	}
-	if broken.policy != nil {
-		broken.policy(&s.options.Policy)
+	if s.mutation.policy != nil {
+		s.mutation.policy(&s.options.Policy)
 	}
+}
+
+// newSim makes the cluster and the service of a seed, with nothing declared yet but wallets, which are ready.
+func newSim(seed uint64, broken mutation, tracing bool) *sim {
+	s := newWorld(seed, broken, tracing)
+	kind, profile := sandbox.Documented, v1alpha1.ProfileConservative
+	if s.chance(50) {
+		kind, profile = sandbox.Reference, v1alpha1.ProfileReference
+		if s.chance(15) {
+			profile = v1alpha1.ProfileConservative
+		}
+	}
+	listed := s.chance(60)
+	s.serve(kind, profile, listed, sandbox.Timing{})
 	s.splitBrain = s.chance(50)
-	s.canaries = []string{token}
 	for i := range 1 + s.random.IntN(2) {
 		s.addWallet(fmt.Sprintf("wallet-%d", i), walletKeys[i], profile)
 	}
 	s.plan()
-	s.note("seed %d: %s service, wallets %s, two leaders %t, list %t", seed, options.Profile, profile, s.splitBrain, listed)
+	s.note("seed %d: %s service, wallets %s, two leaders %t, list %t", seed, kind, profile, s.splitBrain, listed)
 	for i := range 2 {
 		r := &replica{sim: s, name: string(rune('a' + i))}
 		s.replicas = append(s.replicas, r)
@@ -233,28 +248,41 @@ func (s *sim) plan() {
 			validity = time.Duration(3+s.random.IntN(20)) * time.Minute
 		}
 		if s.chance(55) {
-			text, err := s.service.IssueInvoice(sandbox.NewInvoice{AmountSats: amount.Sat(sats), Expiry: validity})
-			if err != nil {
-				panic(err)
-			}
-			decoded, err := bolt11.Decode(text)
-			if err != nil {
-				panic(err)
-			}
-			o = &order{key: decoded.PaymentHashHex(), kind: v1alpha1.RecordLightningPayment, sats: sats, destination: text}
-			o.startBefore = decoded.ExpiresAt().Add(-payment.ExpiryMargin)
+			o = s.lightningOrder(sats, validity)
 		} else {
-			address, err := s.service.NewAddress()
-			if err != nil {
-				panic(err)
-			}
-			sats += 20_000
-			o = &order{kind: v1alpha1.RecordOnchainSend, sats: sats, destination: address}
-			o.key = sandbox.OrderKey(address, amount.Sat(sats), "", 0, 2)
-			o.startBefore = begin.Add(validity)
+			o = s.onchainOrder(sats+20_000, validity)
 		}
 		s.orders = append(s.orders, o)
 		s.planObject(o, name, wallet)
+	}
+	s.planInvoices(wallets)
+}
+
+// lightningOrder is the payment of a fresh invoice.
+func (s *sim) lightningOrder(sats int64, validity time.Duration) *order {
+	text, err := s.service.IssueInvoice(sandbox.NewInvoice{AmountSats: amount.Sat(sats), Expiry: validity})
+	if err != nil {
+		panic(err)
+	}
+	decoded, err := bolt11.Decode(text)
+	if err != nil {
+		panic(err)
+	}
+	return &order{
+		key: decoded.PaymentHashHex(), kind: v1alpha1.RecordLightningPayment, sats: sats, destination: text,
+		startBefore: decoded.ExpiresAt().Add(-payment.ExpiryMargin),
+	}
+}
+
+// onchainOrder is a send to a fresh address.
+func (s *sim) onchainOrder(sats int64, validity time.Duration) *order {
+	address, err := s.service.NewAddress()
+	if err != nil {
+		panic(err)
+	}
+	return &order{
+		key: sandbox.OrderKey(address, amount.Sat(sats), "", 0, 2), kind: v1alpha1.RecordOnchainSend, sats: sats, destination: address,
+		startBefore: begin.Add(validity),
 	}
 }
 
@@ -388,9 +416,14 @@ func (s *sim) unrest() string {
 			continue
 		}
 		for i, due := range r.due {
-			if o := s.objects[i]; o.order != nil && !due.IsZero() && !s.orphaned(o) {
+			if o := s.objects[i]; o.rests() && !due.IsZero() && !s.orphaned(o) {
 				open = append(open, fmt.Sprintf("%s is due at %s", s.objects[i].key, due.Format(time.RFC3339)))
 			}
+		}
+	}
+	for _, o := range s.objects {
+		if !o.payAt.IsZero() {
+			open = append(open, o.key.String()+" is to be paid")
 		}
 	}
 	return strings.Join(open, ", ")
