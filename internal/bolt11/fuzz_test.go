@@ -5,9 +5,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/btcsuite/btcd/btcec/v2"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/utexo/utexo-operator/internal/amount"
+	"github.com/utexo/utexo-operator/internal/bitcoin"
 )
 
 // FuzzDecode holds that any text is an invoice or an *Error, and that an invoice is read the same after it was written again. The
@@ -55,6 +59,49 @@ func FuzzFields(f *testing.F) {
 				t.Fatalf("payee %x", invoice.Payee)
 			}
 			assertReadBack(t, invoice, key, len(text))
+		}
+	})
+}
+
+// FuzzCheckPayable holds that an invoice which may be paid under terms asks for what these declare, on their network and in time.
+func FuzzCheckPayable(f *testing.F) {
+	v, _ := readVectors(f)
+	for _, vector := range v.all() {
+		f.Add(vector.Invoice, uint8(0), int64(0), "", uint64(0), int64(1_700_000_000))
+		f.Add(vector.Invoice, uint8(3), int64(1000), "rgb:x", uint64(10), int64(0))
+	}
+	networks := []bitcoin.Network{bitcoin.Regtest, bitcoin.Mainnet, bitcoin.Testnet, bitcoin.Signet}
+	f.Fuzz(func(t *testing.T, text string, what uint8, sats int64, asset string, units uint64, now int64) {
+		invoice, err := Decode(text)
+		if err != nil {
+			return
+		}
+		terms := Terms{Network: networks[what>>2%4], Now: time.Unix(now, 0), Margin: time.Minute}
+		if what&1 == 1 {
+			terms.AmountSats = new(amount.Sat(sats))
+		}
+		if what&2 == 2 {
+			terms.Asset = &Asset{ID: asset, Amount: units}
+		}
+		if err := invoice.CheckPayable(terms); err != nil {
+			if refused, ok := errors.AsType[*Refusal](err); !ok || refused.Reason == "" || refused.Message == "" {
+				t.Fatalf("not a typed refusal: %v", err)
+			}
+			return
+		}
+		asked, hasAmount, err := invoice.AmountSats()
+		switch {
+		case err != nil || !hasAmount || asked < 0:
+			t.Fatalf("%d sat, %v, are paid for %q", asked, err, text)
+		case terms.AmountSats != nil && (asked != *terms.AmountSats || invoice.Asset != nil && terms.Asset == nil):
+			t.Fatalf("%d sat are paid for %q", *terms.AmountSats, text)
+		case terms.Asset != nil && (invoice.Asset == nil || *invoice.Asset != *terms.Asset):
+			t.Fatalf("%+v is paid for %q", terms.Asset, text)
+		case !terms.Now.Add(terms.Margin).Before(invoice.ExpiresAt()):
+			t.Fatalf("%q is paid at %s", text, terms.Now)
+		}
+		if network, known := invoice.Network(); !known || network.InvoicePrefix() != terms.Network.InvoicePrefix() {
+			t.Fatalf("%q is paid on %s", text, terms.Network)
 		}
 	})
 }
