@@ -2,10 +2,12 @@ package controller_test
 
 import (
 	"fmt"
-	"net/http"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"text/tabwriter"
 	"time"
 
 	"go.uber.org/zap/zapcore"
@@ -16,6 +18,198 @@ import (
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
+
+// TestOneFaultAtEachCall puts every fault that makes sense at every call of every operation, one at a time, on a real API server. The calls
+// are those of a run without a fault; none of them is typed in. Each resource has to come to its end, and the oracles judge how.
+func TestOneFaultAtEachCall(t *testing.T) {
+	var table matrixTable
+	cases := make(chan matrixCase)
+	var workers sync.WaitGroup
+	for range matrixWorkers {
+		workers.Go(func() {
+			for c := range cases {
+				t.Run(c.name(), func(t *testing.T) { table.add(c, c.run(t)) })
+			}
+		})
+	}
+	for _, o := range operations() {
+		var steps []step
+		t.Run(o.name+"/without a fault", func(t *testing.T) { steps = stepsOf(t, o) })
+		row := table.row(o, steps)
+		for at := range steps {
+			for _, f := range faultsAt(o, steps, at) {
+				cases <- matrixCase{operation: o, steps: steps, at: at, fault: f, row: row}
+			}
+		}
+	}
+	close(cases)
+	workers.Wait()
+	t.Log(table.String())
+}
+
+// matrixWorkers is how many cases run at once: they wait for the disk of etcd more than they compute.
+const matrixWorkers = 6
+
+// stepsOf are the calls of an operation without a fault, in order.
+func stepsOf(t *testing.T, o operation) []step {
+	r := newTrial(t, o, nil, 0)
+	r.run()
+	steps := r.steps
+	report(t, r.outcome())
+	counted := map[sandbox.Operation]int{}
+	names := make([]string, len(steps))
+	for i := range steps {
+		if place := &steps[i]; place.kube == nil {
+			counted[place.operation]++
+			place.nth = counted[place.operation]
+		}
+		names[i] = steps[i].call
+	}
+	t.Logf("%d calls:\n%s", len(steps), strings.Join(names, "\n"))
+	return steps
+}
+
+// matrixCase is one cell of the matrix.
+type matrixCase struct {
+	operation
+	steps []step
+	at    int
+	fault *singleFault
+	row   *matrixRow
+}
+
+func (c matrixCase) name() string {
+	return fmt.Sprintf("%s/call %d %s/%s", c.operation.name, c.at+1, strings.ReplaceAll(c.steps[c.at].call, "/", " "), c.fault.name)
+}
+
+func (c matrixCase) run(t *testing.T) *outcome {
+	r := newTrial(t, c.operation, c.fault, c.at)
+	r.run()
+	if c.fault.service != nil {
+		r.struck = r.sandbox.Faults()[0].Hit > 0
+	}
+	if !r.struck {
+		t.Fatalf("call %d was not made", c.at+1)
+	}
+	found := r.outcome()
+	found.expected = expectedOf(c.operation, c.steps, c.fault, c.at)
+	report(t, found)
+	return found
+}
+
+func report(t *testing.T, o *outcome) {
+	t.Helper()
+	for _, v := range o.violations() {
+		t.Errorf("%s: %s", v.oracle, v.text)
+	}
+}
+
+// matrixTable counts what ran.
+type matrixTable struct {
+	mutex sync.Mutex
+	rows  []*matrixRow
+}
+
+// matrixRow counts the cases of an operation.
+type matrixRow struct {
+	operation
+	kubeCalls, serviceCalls int
+	classes                 map[string]int
+	cells                   map[string]bool
+	ends                    map[string]int
+	violations              int
+	maxBegins, maxEnds      int
+	maxIssued               int
+	// unknown are the cells that ended so, over those with more begins or ends than G5 allows.
+	unknown, over []string
+}
+
+func (m *matrixTable) row(o operation, steps []step) *matrixRow {
+	row := &matrixRow{operation: o, classes: map[string]int{}, cells: map[string]bool{}, ends: map[string]int{}}
+	for _, place := range steps {
+		if place.kube != nil {
+			row.kubeCalls++
+		} else {
+			row.serviceCalls++
+		}
+	}
+	m.rows = append(m.rows, row)
+	return row
+}
+
+func (m *matrixTable) add(c matrixCase, o *outcome) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	row := c.row
+	row.classes[c.fault.class]++
+	row.cells[fmt.Sprint(c.fault.class, c.at, c.fault.kind, c.fault.crash != nil && *c.fault.crash)] = true
+	row.violations += len(o.violations())
+	row.ends[o.verdict()]++
+	if o.unknown {
+		row.unknown = append(row.unknown, c.name())
+	}
+	begins, ends := o.calls()
+	row.maxBegins, row.maxEnds, row.maxIssued = max(row.maxBegins, begins), max(row.maxEnds, ends), max(row.maxIssued, o.issued)
+	if begins > maxBegins || ends > maxEnds {
+		row.over = append(row.over, fmt.Sprintf("%s: %d begins, %d ends", c.name(), begins, ends))
+	}
+}
+
+// verdict is how the resource ended, in one word.
+func (o *outcome) verdict() string {
+	switch {
+	case o.object == nil:
+		return "gone"
+	case o.kind == "Wallet":
+		return "Synced"
+	}
+	return phase(o.object)
+}
+
+// String prints what ran.
+func (m *matrixTable) String() string {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	var out strings.Builder
+	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\noperation\tK calls\tU calls\tK faults\tU faults\tcrashes\tsingles\tcells\tended\tbegins\tends\tissued\tviolations")
+	sum := &matrixRow{operation: operation{name: "all"}, classes: map[string]int{}, cells: map[string]bool{}, ends: map[string]int{}}
+	cells := 0
+	line := func(row *matrixRow, cells int) {
+		var ended []string
+		for _, name := range slices.Sorted(maps.Keys(row.ends)) {
+			ended = append(ended, fmt.Sprintf("%d %s", row.ends[name], name))
+		}
+		k, u, crashes := row.classes["K"], row.classes["U"], row.classes["crash"]
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t≤ %d\t≤ %d\t≤ %d\t%d\n", row.name, row.kubeCalls, row.serviceCalls, k, u, crashes,
+			k+u+crashes, cells, strings.Join(ended, ", "), row.maxBegins, row.maxEnds, row.maxIssued, row.violations)
+	}
+	for _, row := range m.rows {
+		line(row, len(row.cells))
+		cells += len(row.cells)
+		sum.kubeCalls, sum.serviceCalls, sum.violations = sum.kubeCalls+row.kubeCalls, sum.serviceCalls+row.serviceCalls, sum.violations+row.violations
+		sum.maxBegins, sum.maxEnds, sum.maxIssued = max(sum.maxBegins, row.maxBegins), max(sum.maxEnds, row.maxEnds), max(sum.maxIssued, row.maxIssued)
+		for class, n := range row.classes {
+			sum.classes[class] += n
+		}
+		for name, n := range row.ends {
+			sum.ends[name] += n
+		}
+		sum.over = append(sum.over, row.over...)
+	}
+	line(sum, cells)
+	_ = table.Flush() // of a strings.Builder
+	fmt.Fprintf(&out, "K is the API server, U the service. A cell is a call and a kind of fault; a kind may have several faults.\n")
+	for _, row := range m.rows {
+		for _, cell := range slices.Sorted(slices.Values(row.unknown)) {
+			fmt.Fprintf(&out, "Unknown: %s\n", cell)
+		}
+	}
+	for _, cell := range sum.over {
+		fmt.Fprintf(&out, "more than %d begins or %d ends: %s\n", maxBegins, maxEnds, cell)
+	}
+	return out.String()
+}
 
 type zapLevel = zapcore.Level
 
@@ -71,27 +265,6 @@ func phaseOf(object client.Object) v1alpha1.PaymentPhase {
 	return ""
 }
 
-// calls are the boundaries of the happy path, in order: what a fault can be put around.
-func calls(t *testing.T, s scenario) []string {
-	w := newWorld(t, s.profile)
-	w.syncWallet()
-	object := s.make(w)
-	w.create(object)
-	var seen []string
-	w.boundary = func(call string, after bool) error {
-		if !after {
-			seen = append(seen, call)
-		}
-		return nil
-	}
-	w.drive(object)
-	w.get(object)
-	if phase := phaseOf(object); phase != v1alpha1.PaymentSucceeded || len(moved(w)) != 1 {
-		t.Fatalf("without a fault: %s, moved %d times; calls:\n%s", phase, len(moved(w)), strings.Join(seen, "\n"))
-	}
-	return seen
-}
-
 // fault is what happens at one boundary.
 type fault struct {
 	name string
@@ -124,121 +297,5 @@ func faults() []fault {
 		{name: "crash after", at: crash(true), kinds: "KU"},
 		{name: "error, no effect", at: lose(false), kinds: "K"},
 		{name: "answer lost", at: lose(true), kinds: "KU"},
-	}
-}
-
-// TestOneFaultAtEachCall puts each fault at each call of a payment, one at a time, and lets the ledger judge.
-func TestOneFaultAtEachCall(t *testing.T) {
-	for _, s := range scenarios() {
-		t.Run(s.name, func(t *testing.T) {
-			path := calls(t, s)
-			t.Logf("%d calls:\n%s", len(path), strings.Join(path, "\n"))
-			for n, call := range path {
-				for _, f := range faults() {
-					if !strings.Contains(f.kinds, call[:1]) {
-						continue
-					}
-					t.Run(fmt.Sprintf("%s call %d %s", f.name, n+1, call), func(t *testing.T) { oneFault(t, s, path, n, f) })
-				}
-			}
-		})
-	}
-}
-
-func oneFault(t *testing.T, s scenario, path []string, n int, f fault) {
-	w := newWorld(t, s.profile)
-	w.syncWallet()
-	object := s.make(w)
-	w.create(object)
-	count := -1
-	hit := false
-	w.boundary = func(_ string, after bool) error {
-		if !after {
-			count++
-		}
-		if hit || count != n {
-			return nil
-		}
-		err := func() (err error) {
-			defer func() {
-				if reason := recover(); reason != nil {
-					hit = true
-					panic(reason)
-				}
-			}()
-			return f.at(after)
-		}()
-		hit = hit || err != nil
-		return err
-	}
-	w.drive(object)
-	if !hit {
-		t.Fatalf("call %d was not made", n+1)
-	}
-	w.get(object)
-	phase, out := phaseOf(object), moved(w)
-	ends := 0
-	for _, request := range w.sandbox.Requests() {
-		if request.Operation == sandbox.PayEnd || request.Operation == sandbox.OnchainEnd {
-			ends++
-		}
-	}
-	mayBeUnknown := s.doubtful && doubtful(path, n, f)
-	switch {
-	case len(out) > 1:
-		t.Fatalf("money moved %d times", len(out))
-	case phase == v1alpha1.PaymentSucceeded && len(out) != 1:
-		t.Errorf("Succeeded, and no money moved")
-	case phase == v1alpha1.PaymentFailed:
-		t.Errorf("Failed; money moved %d times; %+v", len(out), object)
-	case phase == v1alpha1.PaymentUnknown && !mayBeUnknown:
-		t.Errorf("Unknown after a fault that leaves no doubt: %+v", object)
-	case phase != v1alpha1.PaymentSucceeded && phase != v1alpha1.PaymentUnknown:
-		t.Errorf("came to rest as %q", phase)
-	}
-	for _, entry := range out {
-		if entry.PSBT == nil || !entry.PSBT.Valid {
-			t.Errorf("moved on a PSBT that is not valid: %+v", entry.PSBT)
-		}
-	}
-	if ends > 3 {
-		t.Errorf("%d calls that move money", ends)
-	}
-	converged(t, w, object)
-}
-
-// doubtful reports whether a fault at call n leaves it open, to a service that does not answer repetitions, whether an on-chain send was
-// made: from the write-ahead to the record of the answer, where a crash or the loss of the end's answer takes the send id away.
-func doubtful(path []string, n int, f fault) bool {
-	end := slices.IndexFunc(path, func(call string) bool { return strings.HasSuffix(call, "/onchain-send-end") })
-	ahead, answered := end-1, end+2 // K patch PaymentRecord; U end; K create PaymentRecord (the send id); K patch PaymentRecord
-	switch {
-	case n == end:
-		return true
-	case strings.HasPrefix(f.name, "crash"):
-		return (n == ahead && f.name == "crash after") || (n > end && n < answered) || (n == answered && f.name == "crash before")
-	}
-	return false
-}
-
-// converged checks that twenty further passes write nothing and call nothing that moves money.
-func converged(t *testing.T, w *world, object client.Object) {
-	t.Helper()
-	var written []string
-	w.boundary = func(call string, after bool) error {
-		reads := strings.HasPrefix(call, "K get") || strings.HasPrefix(call, "K list") || strings.HasPrefix(call, "U "+http.MethodGet)
-		if !after && !reads {
-			written = append(written, call)
-		}
-		return nil
-	}
-	for range 20 {
-		if _, err := w.reconcile(object); err != nil {
-			t.Errorf("a pass after the end: %v", err)
-		}
-		w.clock.Step(time.Minute)
-	}
-	if len(written) > 0 {
-		t.Errorf("twenty passes after the end made %v", slices.Compact(written))
 	}
 }
