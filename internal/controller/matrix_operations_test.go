@@ -82,6 +82,10 @@ type trial struct {
 	restore func()
 	// rules are what is taken away from the protocol; see matrix_rules_test.go.
 	rules removal
+	// earlier, where it is not nil, is done before the resource is declared.
+	earlier func(r *trial)
+	// movements are how many entries the ledger had by then.
+	movements int
 
 	// versions of the resource, as the API server stored them.
 	versions []client.Object
@@ -120,6 +124,10 @@ func newTrial(t *testing.T, o operation, fault *singleFault, at int, change ...f
 		r.object = o.make(r.world)
 		r.emitted()
 	}
+	if r.earlier != nil {
+		r.earlier(r)
+	}
+	r.movements = len(r.sandbox.Ledger())
 	r.manifest = r.object.DeepCopyObject().(client.Object)
 	if o.kind != "Wallet" {
 		r.create(r.object)
@@ -239,7 +247,7 @@ func (r *trial) callService(request *http.Request, next http.RoundTripper) (*htt
 		copied.Body = io.NopCloser(bytes.NewReader(body))
 		request, made = copied, r.leaving(ends, body)
 	}
-	response, err := r.rules.answerOf(r, request, func() (*http.Response, error) { return send(request) }, made)
+	response, err := r.rules.answerOf(request, func() (*http.Response, error) { return send(request) }, made)
 	requests := r.sandbox.Requests()
 	if len(requests) > before {
 		place := &r.steps[len(r.steps)-1]
@@ -342,7 +350,7 @@ func (r *trial) outcome() *outcome {
 	if r.exists(r.object) {
 		found.object = r.object
 	}
-	for _, entry := range r.sandbox.Ledger() {
+	for _, entry := range r.sandbox.Ledger()[r.movements:] {
 		switch entry.Kind {
 		case sandbox.LightningIn, sandbox.LightningOut, sandbox.OnchainOut:
 			found.ledger = append(found.ledger, entry)

@@ -181,7 +181,9 @@ type kubeCall struct {
 	cached bool
 	// object is what is read into, or written and then as the API server stored it.
 	object runtime.Object
-	do     func() error
+	// patch is what a patch changes.
+	patch client.Patch
+	do    func() error
 }
 
 // crashed is what a boundary panics with to end the process there.
@@ -250,14 +252,14 @@ func (w *world) intercepted(cached bool) client.WithWatch {
 			}})
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, opts ...client.PatchOption) error {
-			return w.call(kubeCall{verb: "patch", key: client.ObjectKeyFromObject(object), object: object, do: func() error {
+			return w.call(kubeCall{verb: "patch", key: client.ObjectKeyFromObject(object), object: object, patch: patch, do: func() error {
 				return c.Patch(ctx, object, patch, opts...)
 			}})
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, name string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-			return w.call(kubeCall{verb: "patch", subresource: name, key: client.ObjectKeyFromObject(object), object: object, do: func() error {
-				return c.SubResource(name).Patch(ctx, object, patch, opts...)
-			}})
+			call := kubeCall{verb: "patch", subresource: name, key: client.ObjectKeyFromObject(object), object: object, patch: patch}
+			call.do = func() error { return c.SubResource(name).Patch(ctx, object, patch, opts...) }
+			return w.call(call)
 		},
 	})
 }
