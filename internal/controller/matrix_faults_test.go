@@ -27,7 +27,7 @@ import (
 
 // singleFault is the one thing that goes wrong in a trial. One of crash, kube, wire and service is set.
 type singleFault struct {
-	// class is K, U or crash, kind one of the kinds of docs/reliability.md, name tells the variants of a kind apart.
+	// class is K, U or crash, kind one of the kinds below, name tells the variants of a kind apart.
 	class, kind, name string
 	// crash ends the process before the call, or after its effect.
 	crash *bool

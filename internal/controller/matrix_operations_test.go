@@ -89,8 +89,9 @@ type trial struct {
 
 	// versions of the resource, as the API server stored them.
 	versions []client.Object
-	trace    []traced
-	// records are the names of the records of payments that were written, invoices the BOLT11s that could be read.
+	// trace is what happened, told the events of processes that are gone, later what twenty further passes did.
+	trace []traced
+	// record is the name of the payment's record that was written last, invoices are the BOLT11s that could be read.
 	invoices []string
 	record   string
 	told     []string
