@@ -13,3 +13,9 @@ func (p *LightningPayment) GetConditions() []metav1.Condition { return p.Status.
 
 // GetConditions returns the conditions of the status.
 func (s *OnchainSend) GetConditions() []metav1.Condition { return s.Status.Conditions }
+
+// GetConditions returns the conditions of the status.
+func (d *DepositAddress) GetConditions() []metav1.Condition { return d.Status.Conditions }
+
+// GetConditions returns the conditions of the status.
+func (s *Settlement) GetConditions() []metav1.Condition { return s.Status.Conditions }

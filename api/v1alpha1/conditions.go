@@ -71,6 +71,10 @@ const (
 	ReasonSettled = "Settled"
 	// ReasonSucceeded means that the payment was made.
 	ReasonSucceeded = "Succeeded"
+	// ReasonAddressIssued means that there is an address to pay to.
+	ReasonAddressIssued = "AddressIssued"
+	// ReasonSettlementDone means that the service settled, or had nothing to settle.
+	ReasonSettlementDone = "SettlementDone"
 	// ReasonSynced means that the wallet is known to the service and its balance is fresh.
 	ReasonSynced = "Synced"
 )
@@ -111,6 +115,13 @@ const (
 	ReasonCancelled = "Cancelled"
 	// ReasonOutcomeUnknown means that money may have moved and the operator cannot find out. A person resolves it.
 	ReasonOutcomeUnknown = "OutcomeUnknown"
+	// ReasonSettlementRefused means that the service refused to settle, and did nothing. The message says why.
+	ReasonSettlementRefused = "SettlementRefused"
+	// ReasonChannelNotOpened means that the service settled and could not open a channel. The results say why.
+	ReasonChannelNotOpened = "ChannelNotOpened"
+	// ReasonAnswerLost means that the answer to a settlement was lost, and that it is not asked for again. Look at the channels, and
+	// declare another Settlement if it is still wanted.
+	ReasonAnswerLost = "AnswerLost"
 	// ReasonInvalidSpec means that the specification cannot work as it is; the message says what to change.
 	ReasonInvalidSpec = "InvalidSpec"
 	// ReasonInternalError means that an invariant of the operator is broken: a bug.
@@ -148,6 +159,10 @@ const (
 	EventFeeDeducted = "FeeDeducted"
 	// EventAdopted tells that a record of the same payment existed and its outcome was taken over.
 	EventAdopted = "Adopted"
+	// EventAddressRotated tells that the service hands out another deposit address, since the one before was used.
+	EventAddressRotated = "AddressRotated"
+	// EventAssetInvoiceReplaced tells that the service replaced the asset invoice of a deposit address before it expired.
+	EventAssetInvoiceReplaced = "AssetInvoiceReplaced"
 	// EventUnattributedReceipt tells that an invoice was paid whose LightningInvoice was deleted.
 	EventUnattributedReceipt = "UnattributedReceipt"
 )

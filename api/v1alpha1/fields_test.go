@@ -247,10 +247,29 @@ func limitCases() []fieldCases {
 		})},
 		{sendAsset().Obj(), join(asset("spec.asset"), map[string][]limit{"spec.to.rgbInvoice": length(8, 2048)})},
 
-		{fullRecord(), join(asset("spec.asset"), plan("journal.plan"), map[string][]limit{
+		{fullDeposit(), join(condition(), walletReference(), map[string][]limit{
+			"spec":                           required(),
+			"spec.walletRef":                 required(),
+			"spec.rotation":                  oneOf(v1alpha1.RotateOnUse, v1alpha1.RotateNever),
+			"status.address":                 length(0, 128),
+			"status.assetInvoice":            length(0, 2048),
+			"status.history":                 items(100, func(int) any { return map[string]any{"address": address, "retiredAt": "2030-12-31T23:59:59Z"} }),
+			"status.history[0].address":      append(required(), length(0, 128)...),
+			"status.history[0].assetInvoice": length(0, 2048),
+			"status.history[0].retiredAt":    required(),
+		})},
+		{fullSettlement(), join(condition(), walletReference(), channels("status.results"), map[string][]limit{
+			"spec":           required(),
+			"spec.walletRef": required(),
+			"status.phase": oneOf(v1alpha1.SettlementPending, v1alpha1.SettlementSettling, v1alpha1.SettlementSucceeded, v1alpha1.SettlementFailed,
+				v1alpha1.SettlementUnknown),
+			"status.recordRef": length(0, 253),
+		})},
+
+		{fullRecord(), join(asset("spec.asset"), plan("journal.plan"), channels("journal.channels"), map[string][]limit{
 			"spec": required(),
 			"spec.kind": append(required(), oneOf(v1alpha1.RecordLightningPayment, v1alpha1.RecordOnchainSend, v1alpha1.RecordLightningInvoice,
-				v1alpha1.RecordInvoicePin, v1alpha1.RecordOrderClaim, v1alpha1.RecordSendClaim, v1alpha1.RecordWalletEpoch)...),
+				v1alpha1.RecordInvoicePin, v1alpha1.RecordOrderClaim, v1alpha1.RecordSendClaim, v1alpha1.RecordWalletEpoch, v1alpha1.RecordSettlement)...),
 			"spec.wallet":                   required(),
 			"spec.wallet.name":              append(required(), length(0, 253)...),
 			"spec.wallet.masterFingerprint": append(required(), length(0, 8)...),
@@ -320,6 +339,15 @@ func plan(path string) map[string][]limit {
 		path + ".outputs":               items(64, func(int) any { return map[string]any{"address": address, "amountSats": int64(1)} }),
 		path + ".outputs[0].address":    append(required(), length(0, 256)...),
 		path + ".outputs[0].amountSats": required(),
+	}
+}
+
+func channels(path string) map[string][]limit {
+	return map[string][]limit{
+		path:                 items(100, func(int) any { return map[string]any{"type": "btc"} }),
+		path + "[0].type":    length(0, 64),
+		path + "[0].assetID": length(0, 128),
+		path + "[0].error":   length(0, 512),
 	}
 }
 
@@ -419,6 +447,44 @@ func fullSend() client.Object {
 	return s
 }
 
+func deposit(wallet string) *v1alpha1.DepositAddress {
+	d := testkit.MakeDepositAddress(testkit.DefaultNamespace, "till")
+	d.Spec.WalletRef.Name = wallet
+	return d
+}
+
+func fullDeposit() client.Object {
+	d := deposit("main")
+	d.Spec.WalletRef.Namespace = testkit.DefaultNamespace
+	d.Status = v1alpha1.DepositAddressStatus{
+		ObservedGeneration: 1, Address: address, AssetInvoice: rgb, ExpiresAt: &metav1.Time{Time: someDay}, Conditions: conditions(),
+		History: []v1alpha1.RetiredAddress{{Address: address, AssetInvoice: rgb, RetiredAt: metav1.Time{Time: someDay}}},
+	}
+	return d
+}
+
+func settlement(wallet string) *v1alpha1.Settlement {
+	s := testkit.MakeSettlement(testkit.DefaultNamespace, "monday")
+	s.Spec.WalletRef.Name = wallet
+	return s
+}
+
+func fullChannels() []v1alpha1.SettledChannel {
+	return []v1alpha1.SettledChannel{{
+		Type: "asset", AssetID: assetID, CapacitySats: new(int64(1)), AssetAmount: new(int64(1)), FeeReserveSats: new(int64(1)), Error: "no",
+	}}
+}
+
+func fullSettlement() client.Object {
+	s := settlement("main")
+	s.Spec.WalletRef.Namespace = testkit.DefaultNamespace
+	s.Status = v1alpha1.SettlementStatus{
+		ObservedGeneration: 1, Phase: v1alpha1.SettlementFailed, Results: fullChannels(), ChannelsOpened: new(int64(0)), RecordRef: "se-1",
+		CompletedAt: &metav1.Time{Time: someDay}, Conditions: conditions(),
+	}
+	return s
+}
+
 func fullRecord() client.Object {
 	r := record().AmountSats(1).Phase(v1alpha1.RecordFailed).Attempt(1).RequestID("7").Holder("OnchainSend", "default", "payroll", "1").Obj()
 	r.Spec.Wallet.XpubVanilla = xpub
@@ -431,12 +497,13 @@ func fullRecord() client.Object {
 	j.StartedAt, j.SubmittedAt, j.NotAfter, j.RetryAfter, j.FirstAbsentAt, j.FirstFailedAt, j.RecheckedAt, j.CompletedAt = instant, instant, instant, instant, instant, instant, instant, instant
 	j.EndCalls, j.Refusals, j.Misses, j.AbsentBefore, j.Txid, j.PSBTDigest, j.Inputs, j.Plan = 1, 1, 1, true, "00", "00", []string{"00:0"}, fullPlan()
 	j.FeeEstimateSats, j.ServerStatus, j.FeeSats, j.AmountSatsSent, j.CloseTxids, j.SweepTxid = new(int64(1)), "FAILED", new(int64(1)), new(int64(1)), []string{"00"}, "00"
+	j.Channels, j.ChannelsOpened = fullChannels(), new(int64(1))
 	j.ErrorCode, j.ErrorMessage, j.Retryable, j.Reason, j.Message, j.Resolution = "E", "no", new(true), "Tested", "a case says so", "paid"
 	return r
 }
 
 func fullObjects() []client.Object {
-	return []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullRecord()}
+	return []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullRecord()}
 }
 
 func TestLimits(t *testing.T) {
@@ -653,7 +720,7 @@ func TestInstantsAreStrict(t *testing.T) {
 		reflect.TypeFor[metav1.Duration]():  {"", "35", "1 day", "1d", "abc", "99999999999999h", "0s", "-1m"},
 	}
 	tried := 0
-	for _, obj := range []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend()} {
+	for _, obj := range []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement()} {
 		base := raw(t, obj)
 		spec, _ := reflect.TypeOf(obj).Elem().FieldByName("Spec")
 		walkType("spec", spec.Type, func(path string, field reflect.Type) {
@@ -716,6 +783,12 @@ func TestDefaults(t *testing.T) {
 				"feeRate": int64(5), "maxFeeSats": int64(10000),
 			},
 		},
+		"DepositAddress": {
+			spec: map[string]any{"walletRef": ref}, want: map[string]any{"walletRef": ref, "rotation": "OnUse"},
+		},
+		"Settlement": {
+			spec: map[string]any{"walletRef": ref}, want: map[string]any{"walletRef": ref},
+		},
 	}
 	for kind, tc := range cases {
 		t.Run(kind, func(t *testing.T) {
@@ -765,9 +838,11 @@ func TestDefaults(t *testing.T) {
 			})
 		}
 		want := []string{
+			"DepositAddress spec.rotation", "DepositAddress status", "DepositAddress status.observedGeneration",
 			"LightningInvoice spec.expirySeconds", "LightningInvoice status", "LightningInvoice status.observedGeneration",
 			"LightningPayment spec.maxFeeSats", "LightningPayment status", "LightningPayment status.observedGeneration",
 			"OnchainSend spec.feeRate", "OnchainSend spec.maxFeeSats", "OnchainSend status", "OnchainSend status.observedGeneration",
+			"Settlement status", "Settlement status.observedGeneration",
 			"Wallet spec.endpoint.profile", "Wallet status", "Wallet status.observedGeneration",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -25,6 +25,8 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&LightningInvoice{}, &LightningInvoiceList{},
 		&LightningPayment{}, &LightningPaymentList{},
 		&OnchainSend{}, &OnchainSendList{},
+		&DepositAddress{}, &DepositAddressList{},
+		&Settlement{}, &SettlementList{},
 		&PaymentRecord{}, &PaymentRecordList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)

@@ -3,7 +3,7 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // RecordKind says what a PaymentRecord is the record of.
-// +kubebuilder:validation:Enum=LightningPayment;OnchainSend;LightningInvoice;InvoicePin;OrderClaim;SendClaim;WalletEpoch
+// +kubebuilder:validation:Enum=LightningPayment;OnchainSend;LightningInvoice;InvoicePin;OrderClaim;SendClaim;WalletEpoch;Settlement
 type RecordKind string
 
 // Kinds of records. The name of a record is made from what it records, so that the API server refuses a second one.
@@ -22,6 +22,8 @@ const (
 	RecordSendClaim RecordKind = "SendClaim"
 	// RecordWalletEpoch marks that the records of a wallet are complete since it was made: epoch-<digest of the wallet>.
 	RecordWalletEpoch RecordKind = "WalletEpoch"
+	// RecordSettlement is the one settle call of a Settlement: se-<UID>.
+	RecordSettlement RecordKind = "Settlement"
 )
 
 // RecordPhase says how far a recorded payment is. Phases go forward only, but for the start of a further attempt after proof that
@@ -95,7 +97,7 @@ type RecordWallet struct {
 // PaymentRecordSpec is what was ordered. It changes only where a record that
 // came to nothing is taken over.
 type PaymentRecordSpec struct {
-	// kind of the record: LightningPayment, OnchainSend, LightningInvoice, InvoicePin, OrderClaim, SendClaim or WalletEpoch.
+	// kind of the record: LightningPayment, OnchainSend, LightningInvoice, InvoicePin, OrderClaim, SendClaim, WalletEpoch or Settlement.
 	// +required
 	Kind RecordKind `json:"kind"`
 	// wallet that the record is about.
@@ -248,6 +250,14 @@ type PaymentJournal struct {
 	// retryable is the service's label of a failure.
 	// +optional
 	Retryable *bool `json:"retryable,omitempty"`
+	// channels that a settlement opened or failed to open.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Channels []SettledChannel `json:"channels,omitempty"`
+	// channelsOpened is how many channels the service says that a settlement opened.
+	// +optional
+	ChannelsOpened *int64 `json:"channelsOpened,omitempty"`
 	// reason of the phase, a reason of the conditions.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64

@@ -268,6 +268,9 @@ func immutableFields() []immutableField {
 			"unset": payment().Obj(), "some day": payment().ValidUntil(someDay).Obj(), "a second later": payment().ValidUntil(someDay.Add(time.Second)).Obj(),
 		}},
 
+		{rule("walletRef", "DepositAddress"), map[string]client.Object{"main": deposit("main"), "other": deposit("other")}},
+		{rule("walletRef", "Settlement"), map[string]client.Object{"main": settlement("main"), "other": settlement("other")}},
+
 		{rule("walletRef", "OnchainSend"), map[string]client.Object{
 			"main": sendSats().Obj(), "other": sendSats().Wallet("other").Obj(),
 		}},

@@ -131,6 +131,8 @@ func TestTablesAreComplete(t *testing.T) {
 		"docs/lightninginvoice.md": {"Spec": v1alpha1.LightningInvoiceSpec{}, "Status": v1alpha1.LightningInvoiceStatus{}},
 		"docs/lightningpayment.md": {"Spec": v1alpha1.LightningPaymentSpec{}, "Status": v1alpha1.LightningPaymentStatus{}},
 		"docs/onchainsend.md":      {"Spec": v1alpha1.OnchainSendSpec{}, "Status": v1alpha1.OnchainSendStatus{}},
+		"docs/depositaddress.md":   {"Spec": v1alpha1.DepositAddressSpec{}, "Status": v1alpha1.DepositAddressStatus{}},
+		"docs/settlement.md":       {"Spec": v1alpha1.SettlementSpec{}, "Status": v1alpha1.SettlementStatus{}},
 		"docs/paymentrecord.md":    {"Spec": v1alpha1.PaymentRecordSpec{}, "Journal": v1alpha1.PaymentJournal{}},
 	} {
 		for title, of := range sections {
@@ -180,7 +182,9 @@ func TestReasonsExist(t *testing.T) {
 		}
 	}
 	all := pages(t)
-	for _, path := range []string{"docs/wallet.md", "docs/lightninginvoice.md", "docs/lightningpayment.md", "docs/onchainsend.md"} {
+	for _, path := range []string{
+		"docs/wallet.md", "docs/lightninginvoice.md", "docs/lightningpayment.md", "docs/onchainsend.md", "docs/depositaddress.md", "docs/settlement.md",
+	} {
 		for _, reason := range words(section(all[path], "Conditions and reasons")) {
 			explained[reason] = true
 			if !known[reason] {

@@ -173,13 +173,5 @@ func (r *pass) permit(ctx context.Context) (*payment.Obstacle, error) {
 	case current.suspended():
 		return held(v1alpha1.ReasonSuspended, "held by spec.suspend; set it to false to go on")
 	}
-	var wallet v1alpha1.Wallet
-	err = r.Reader.Get(ctx, client.ObjectKeyFromObject(r.wallet), &wallet)
-	switch {
-	case apierrors.IsNotFound(err) || (err == nil && (wallet.UID != r.wallet.UID || wallet.Generation != r.wallet.Generation)):
-		return held(v1alpha1.ReasonWalletNotReady, "the Wallet changed; it is read again")
-	case err != nil:
-		return nil, fmt.Errorf("reading the Wallet: %w", err)
-	}
-	return nil, nil
+	return walletUnchanged(ctx, r.Reader, r.wallet)
 }

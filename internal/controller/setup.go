@@ -54,6 +54,8 @@ type Controllers struct {
 	Payment  *LightningPaymentReconciler
 	Send     *OnchainSendReconciler
 	Receipt  *ReceiptReconciler
+	Deposit  *DepositAddressReconciler
+	Settle   *SettlementReconciler
 	Spender  *spender.Spender
 	Payments *Payments
 }
@@ -88,6 +90,11 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Receipt: &ReceiptReconciler{
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
 		},
+		Deposit:  &DepositAddressReconciler{Client: cached, Clock: options.Clock, Status: status, Connector: connector},
+		Settle: &SettlementReconciler{
+			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
+			Policy: options.Policy,
+		},
 		Spender:  spend,
 		Payments: payments,
 	}
@@ -110,6 +117,8 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		&v1alpha1.LightningInvoice{}: func(o client.Object) []string { return []string{o.(*v1alpha1.LightningInvoice).Spec.WalletRef.Name} },
 		&v1alpha1.LightningPayment{}: func(o client.Object) []string { return []string{o.(*v1alpha1.LightningPayment).Spec.WalletRef.Name} },
 		&v1alpha1.OnchainSend{}:      func(o client.Object) []string { return []string{o.(*v1alpha1.OnchainSend).Spec.WalletRef.Name} },
+		&v1alpha1.Settlement{}:       func(o client.Object) []string { return []string{o.(*v1alpha1.Settlement).Spec.WalletRef.Name} },
+		&v1alpha1.DepositAddress{}:   func(o client.Object) []string { return []string{o.(*v1alpha1.DepositAddress).Spec.WalletRef.Name} },
 	}
 	for object, index := range indexes {
 		if err := indexer.IndexField(ctx, object, walletField, index); err != nil {
@@ -126,6 +135,8 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		{"lightninginvoice", &v1alpha1.LightningInvoice{}, &v1alpha1.LightningInvoiceList{}, c.Invoice},
 		{"lightningpayment", &v1alpha1.LightningPayment{}, &v1alpha1.LightningPaymentList{}, c.Payment},
 		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send},
+		{"settlement", &v1alpha1.Settlement{}, &v1alpha1.SettlementList{}, c.Settle},
+		{"depositaddress", &v1alpha1.DepositAddress{}, &v1alpha1.DepositAddressList{}, c.Deposit},
 	}
 	for _, setup := range setups {
 		building := ctrl.NewControllerManagedBy(mgr).Named(setup.name).

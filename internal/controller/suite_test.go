@@ -322,6 +322,10 @@ func (w *world) reconcile(object client.Object) (result ctrl.Result, err error) 
 		return w.controllers.Payment.Reconcile(ctx, request)
 	case *v1alpha1.OnchainSend:
 		return w.controllers.Send.Reconcile(ctx, request)
+	case *v1alpha1.DepositAddress:
+		return w.controllers.Deposit.Reconcile(ctx, request)
+	case *v1alpha1.Settlement:
+		return w.controllers.Settle.Reconcile(ctx, request)
 	}
 	w.t.Fatalf("no controller for %T", object)
 	return ctrl.Result{}, nil

@@ -210,7 +210,7 @@ func (r *WalletReconciler) show(status *v1alpha1.WalletStatus, balances utexo.Ba
 		}
 		shown[asset.AssetID] = true
 		assets = append(assets, v1alpha1.AssetBalance{
-			AssetID: asset.AssetID, Ticker: limited(asset.Ticker, 64), Precision: asset.Precision, Settled: asset.Settled, Future: asset.Future,
+			AssetID: asset.AssetID, Ticker: payment.Limit(asset.Ticker, 64), Precision: asset.Precision, Settled: asset.Settled, Future: asset.Future,
 			Spendable: asset.Spendable, OffchainOutbound: asset.OffchainOutbound,
 		})
 	}
@@ -219,14 +219,6 @@ func (r *WalletReconciler) show(status *v1alpha1.WalletStatus, balances utexo.Ba
 	}
 	now := metav1.NewTime(r.Clock.Now().Truncate(time.Second))
 	status.Balance, status.Assets, status.LastSyncTime = balance, assets, &now
-}
-
-// limited is at most size bytes of text, cut at a character.
-func limited(text string, size int) string {
-	if len(text) <= size {
-		return text
-	}
-	return strings.ToValidUTF8(text[:size], "")
 }
 
 // maxAssets is how many assets a status shows.

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -78,4 +79,17 @@ func notReady(wallet *v1alpha1.Wallet) *payment.Obstacle {
 	return &payment.Obstacle{
 		Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s is not ready: %s", wallet.Name, message), RetryAfter: secretPoll,
 	}
+}
+
+// walletUnchanged reads wallet again, uncached, and says why what was decided for it must not be done any more; nil where it may.
+func walletUnchanged(ctx context.Context, reader client.Reader, wallet *v1alpha1.Wallet) (*payment.Obstacle, error) {
+	var current v1alpha1.Wallet
+	err := reader.Get(ctx, client.ObjectKeyFromObject(wallet), &current)
+	switch {
+	case apierrors.IsNotFound(err) || (err == nil && (current.UID != wallet.UID || current.Generation != wallet.Generation)):
+		return &payment.Obstacle{Reason: v1alpha1.ReasonWalletNotReady, Message: "the Wallet changed; it is read again", RetryAfter: time.Second}, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the Wallet: %w", err)
+	}
+	return nil, nil
 }

@@ -81,8 +81,11 @@ func conditionsOf(object client.Object) []metav1.Condition {
 
 // phase is the phase of a payment or an invoice.
 func phase(object client.Object) string {
-	if invoice, ok := object.(*v1alpha1.LightningInvoice); ok {
-		return string(invoice.Status.Phase)
+	switch o := object.(type) {
+	case *v1alpha1.LightningInvoice:
+		return string(o.Status.Phase)
+	case *v1alpha1.Settlement:
+		return string(o.Status.Phase)
 	}
 	return string(phaseOf(object))
 }
@@ -199,6 +202,8 @@ func (w *world) strip(object client.Object) {
 		o.Status = v1alpha1.LightningPaymentStatus{}
 	case *v1alpha1.OnchainSend:
 		o.Status = v1alpha1.OnchainSendStatus{}
+	case *v1alpha1.Settlement:
+		o.Status = v1alpha1.SettlementStatus{}
 	}
 	if err := w.api.Status().Update(w.t.Context(), object); err != nil {
 		w.t.Fatalf("stripping the status of %T: %v", object, err)

@@ -380,10 +380,10 @@ func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
 	case f.Deleting:
 		// Only a repetition could tell, and where the first call never arrived it would send what nobody wants any more.
 		why = "nothing is submitted for a resource that is being deleted"
-	case !now.Before(f.Order.StartBefore) && !now.Before(landedAt(&journal, policy)):
+	case !now.Before(f.Order.StartBefore) && !now.Before(LandedAt(&journal, policy)):
 		why = "the time in which it may start is over, so that it is not asked for by submitting it again"
 	}
-	if wait := landedAt(&journal, policy).Sub(now); why != "" && wait > 0 {
+	if wait := LandedAt(&journal, policy).Sub(now); why != "" && wait > 0 {
 		// The process that made the call may still be waiting for its answer.
 		return f.rest(journal, nil, wait)
 	}
@@ -405,8 +405,8 @@ func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
 	return Decision{Step: Repeat, Hold: true}
 }
 
-// landedAt is when the call that moves money can no longer take effect, nor its answer come.
-func landedAt(journal *v1alpha1.PaymentJournal, policy Policy) time.Time {
+// LandedAt is when the call that moves money can no longer take effect, nor its answer come.
+func LandedAt(journal *v1alpha1.PaymentJournal, policy Policy) time.Time {
 	if journal.NotAfter == nil {
 		return time.Time{}
 	}

@@ -297,15 +297,15 @@ func sightedOnchain(order *Order, next v1alpha1.PaymentJournal, seen Sighting, p
 		return next, []Event{{Warning: true, Reason: v1alpha1.EventWrongOrderExecuted, Message: next.Message}}
 	}
 	next.FirstAbsentAt = nil
-	next.ServerStatus = limitTo(seen.Word, 128)
+	next.ServerStatus = Limit(seen.Word, 128)
 	// What was seen once stays known, though a later answer may leave it out.
 	if len(seen.CloseTxids) > 0 {
 		next.CloseTxids = limitAll(seen.CloseTxids, 256, 128)
 	}
 	if seen.SweepTxid != "" {
-		next.SweepTxid = limitTo(seen.SweepTxid, 128)
+		next.SweepTxid = Limit(seen.SweepTxid, 128)
 	}
-	next.ErrorCode, next.ErrorMessage, next.Retryable = limitTo(seen.ErrorCode, 128), limit(seen.ErrorMessage), seen.Retryable
+	next.ErrorCode, next.ErrorMessage, next.Retryable = Limit(seen.ErrorCode, 128), limit(seen.ErrorMessage), seen.Retryable
 	if seen.FeeSats != nil {
 		next.FeeSats = seen.FeeSats
 	}
@@ -430,7 +430,7 @@ func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requ
 		return next, nil, false
 	case answer == EndAccepted:
 		next.Phase = v1alpha1.RecordSubmitted
-		next.RequestID = limitTo(requestID, 256)
+		next.RequestID = Limit(requestID, 256)
 		return next, nil, !repeated // the call that had no answer may still land, and end what is begun next
 	case answer == EndNotSent && !repeated:
 		return Refused(next, refusal, policy, now), nil, true

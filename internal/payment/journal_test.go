@@ -898,7 +898,7 @@ func TestTextsAreCutAtACharactersBorder(t *testing.T) {
 		"nothing":             {"", 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := limitTo(tc.text, tc.size); got != tc.want {
+			if got := Limit(tc.text, tc.size); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})

@@ -58,7 +58,7 @@ func refusedRGBInvoice(err error) *Obstacle {
 
 // printable returns at most limit characters of text, without what could disturb a terminal or a log.
 func printable(text string, limit int) string {
-	return limitTo(strings.Map(func(r rune) rune {
+	return Limit(strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
 		}
@@ -67,10 +67,10 @@ func printable(text string, limit int) string {
 }
 
 // limit cuts a message to what a condition's message should be.
-func limit(message string) string { return limitTo(message, 512) }
+func limit(message string) string { return Limit(message, 512) }
 
-// limitTo cuts text to size bytes, at a character's border.
-func limitTo(text string, size int) string {
+// Limit cuts text to size bytes, at a character's border.
+func Limit(text string, size int) string {
 	if len(text) <= size {
 		return text
 	}
@@ -81,7 +81,7 @@ func limitTo(text string, size int) string {
 func limitAll(texts []string, count, size int) []string {
 	var kept []string
 	for _, text := range texts[:min(len(texts), count)] {
-		kept = append(kept, limitTo(text, size))
+		kept = append(kept, Limit(text, size))
 	}
 	return kept
 }

@@ -4,8 +4,8 @@
 //	lock the wallet → read the record afresh → look the payment up → write Began → begin → inspect and sign → ask for permission a
 //	last time → declare the end in the Lease → write Submitting → end → write what came of it
 //
-// Attempt and Repeat are the only two functions of the operator that reach a call that moves money, and submit the only one that
-// makes it.
+// Attempt and Repeat are the only two functions of the operator that reach a call that pays, and submit the only one that makes it.
+// Settle makes the call that moves a wallet's balance into channels, under the same lock.
 package spender
 
 import (
@@ -50,6 +50,7 @@ type Service interface {
 	PayInvoiceEnd(ctx context.Context, signedPSBT string, notAfter time.Time) (utexo.SendRequest, error)
 	OnchainSendBegin(ctx context.Context, order utexo.OnchainOrder, notAfter time.Time) (string, error)
 	OnchainSendEnd(ctx context.Context, signedPSBT string, notAfter time.Time) (utexo.OnchainSend, error)
+	Settle(ctx context.Context, notAfter time.Time) (utexo.SettleResult, error)
 }
 
 // Session is one wallet at its service, ready to use.

@@ -394,3 +394,20 @@ func (b *PaymentRecordBuilder) Holder(kind, namespace, name, uid string) *Paymen
 func makeMeta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: DefaultNamespace, Name: name}
 }
+
+// MakeDepositAddress returns a DepositAddress of the Wallet main, with the rotation that is the default.
+func MakeDepositAddress(namespace, name string) *v1alpha1.DepositAddress {
+	meta := makeMeta(name)
+	meta.Namespace = namespace
+	return &v1alpha1.DepositAddress{
+		ObjectMeta: meta,
+		Spec:       v1alpha1.DepositAddressSpec{WalletRef: v1alpha1.WalletReference{Name: "main"}, Rotation: v1alpha1.RotateOnUse},
+	}
+}
+
+// MakeSettlement returns a Settlement of the Wallet main.
+func MakeSettlement(namespace, name string) *v1alpha1.Settlement {
+	meta := makeMeta(name)
+	meta.Namespace = namespace
+	return &v1alpha1.Settlement{ObjectMeta: meta, Spec: v1alpha1.SettlementSpec{WalletRef: v1alpha1.WalletReference{Name: "main"}}}
+}

@@ -133,7 +133,7 @@ func TestNoSecretInErrors(t *testing.T) {
 				_, sent := client.OnchainSendEnd(t.Context(), psbt, inAMinute())
 				_, balance := client.Balance(t.Context())
 				_, list := client.ListPayments(t.Context())
-				settled, settling := client.Settle(t.Context())
+				settled, settling := client.Settle(t.Context(), inAMinute())
 				for _, err := range []error{paid, sent, balance, list} {
 					if e, ok := errors.AsType[*Error](err); !ok || e.StatusCode != status {
 						t.Fatalf("%d %s: error = %v, want one of that answer", status, shape, err)
@@ -255,7 +255,7 @@ func TestUnknownWalletIsRegisteredOnTheWay(t *testing.T) {
 			return moneyCalls[opOnchainEnd](t.Context(), c, inAMinute())
 		}, 0},
 		"Settle never": {`{}`, func(t *testing.T, c *Client) error {
-			_, err := c.Settle(t.Context())
+			_, err := c.Settle(t.Context(), inAMinute())
 			return err
 		}, 0},
 	}

@@ -75,7 +75,7 @@ var everyCall = []struct {
 		return "", 0, err
 	}},
 	{opSettle, true, func(ctx context.Context, c *Client) (string, Presence, error) {
-		_, err := c.Settle(ctx)
+		_, err := c.Settle(ctx, inAMinute())
 		return "", 0, err
 	}},
 	{opOnchainBegin, false, func(ctx context.Context, c *Client) (string, Presence, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"time"
 
 	"github.com/oapi-codegen/nullable"
 
@@ -96,12 +97,15 @@ func (c *Client) Balance(ctx context.Context) (Balances, error) {
 }
 
 // Settle moves on-chain balances into channels, which spends on-chain fees. Nothing tells afterwards whether a call whose answer was
-// lost did so, but settling what is settled does nothing. Source: operationId settle.
-func (c *Client) Settle(ctx context.Context) (SettleResult, error) {
+// lost did so, but settling what is settled does nothing. It is sent at most once, and nothing of it is written after notAfter.
+// Source: operationId settle.
+func (c *Client) Settle(ctx context.Context, notAfter time.Time) (SettleResult, error) {
 	var out SettleResult
 	err := c.do(ctx, call{
 		operation: opSettle,
 		timeout:   c.config.EndTimeout, // it opens channels, for up to 60 s each
+		guarded:   true,
+		notAfter:  notAfter,
 		build: func(server string) (*http.Request, error) {
 			return api.NewSettleRequest(server, (*api.SettleParams)(&c.wallet))
 		},

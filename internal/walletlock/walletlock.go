@@ -38,6 +38,8 @@ const (
 	Begin Operation = "begin"
 	// End is the call that moves money.
 	End Operation = "end"
+	// Settle is the call that moves the balance into channels.
+	Settle Operation = "settle"
 )
 
 // Inflight is a call that was made, or is about to be.

@@ -1,0 +1,209 @@
+package controller_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/sandbox"
+	"github.com/utexo/utexo-operator/internal/testkit"
+)
+
+// funded makes a world whose wallet has a deposit that a settlement puts into a channel.
+func funded(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, sandbox.Reference)
+	w.syncWallet()
+	deposit := made(w, testkit.MakeDepositAddress(w.namespace, "till"))
+	w.pass(deposit)
+	w.get(deposit)
+	if _, err := w.sandbox.FundAddress(deposit.Status.Address, 100_000, true); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// opened counts the channels that were opened.
+func (w *world) opened() int {
+	count := 0
+	for _, entry := range w.sandbox.Ledger() {
+		if entry.Kind == sandbox.ChannelOpen {
+			count++
+		}
+	}
+	return count
+}
+
+// TestSettlementAnswers reads what is shown of each answer that a service gives.
+func TestSettlementAnswers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		prepare func(w *world)
+		want    verdict
+		calls   int
+	}{
+		"channels are opened": {
+			want: verdict{"Succeeded", v1alpha1.ReasonSettlementDone, []string{"channels opened: 1"}}, calls: 1,
+		},
+		"a channel cannot be opened": {
+			prepare: func(w *world) {
+				w.fault(sandbox.Fault{Kind: sandbox.FaultRefuse, Operation: sandbox.NodeOpenChannel, Name: "NoAvailableUtxos"})
+			},
+			want: verdict{"Failed", v1alpha1.ReasonChannelNotOpened, []string{"1 of 1 channels"}}, calls: 1,
+		},
+		"the answer is lost": {
+			prepare: func(w *world) { w.fault(sandbox.Fault{Kind: sandbox.FaultDropAnswer, Operation: sandbox.Settle}) },
+			want:    verdict{"Unknown", v1alpha1.ReasonAnswerLost, []string{"not asked again"}}, calls: 1,
+		},
+		"the request is lost": {
+			prepare: func(w *world) { w.fault(sandbox.Fault{Kind: sandbox.FaultDropRequest, Operation: sandbox.Settle}) },
+			want:    verdict{"Unknown", v1alpha1.ReasonAnswerLost, nil}, calls: 1,
+		},
+		"the answer cannot be read": {
+			prepare: func(w *world) { w.fault(sandbox.Fault{Kind: sandbox.FaultGarble, Operation: sandbox.Settle}) },
+			want:    verdict{"Unknown", v1alpha1.ReasonAnswerLost, nil}, calls: 1,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := funded(t)
+			if tc.prepare != nil {
+				tc.prepare(w)
+			}
+			object := made(w, testkit.MakeSettlement(w.namespace, "monday"))
+			w.rest(object)
+			w.want(object, tc.want)
+			if calls := w.called(sandbox.Settle); calls != tc.calls {
+				t.Errorf("the service was asked %d times, want %d", calls, tc.calls)
+			}
+			w.quiet(object)
+		})
+	}
+}
+
+// TestSettlementIsRefused reads a refusal that comes with the status 200.
+func TestSettlementIsRefused(t *testing.T) {
+	w := newWorld(t, sandbox.Reference, func(o *sandbox.Options) { o.NodeSats, o.Unfunded = 10_000, true })
+	w.syncWallet()
+	deposit := made(w, testkit.MakeDepositAddress(w.namespace, "till"))
+	w.pass(deposit)
+	w.get(deposit)
+	if _, err := w.sandbox.FundAddress(deposit.Status.Address, 1000, true); err != nil {
+		t.Fatal(err)
+	}
+	object := made(w, testkit.MakeSettlement(w.namespace, "monday"))
+	w.rest(object)
+	w.want(object, verdict{"Failed", v1alpha1.ReasonSettlementRefused, []string{"Not enough balance"}})
+}
+
+// TestSettlementIsHeld waits for a wallet that is suspended, and for one that is not there.
+func TestSettlementIsHeld(t *testing.T) {
+	w := funded(t)
+	wallet := w.wallet("main")
+	w.change(wallet, func() { wallet.Spec.Suspend = true })
+	w.syncWallet()
+	object := made(w, testkit.MakeSettlement(w.namespace, "monday"))
+	w.pass(object)
+	w.want(object, verdict{"Pending", v1alpha1.ReasonSuspended, []string{"suspend"}})
+	w.change(wallet, func() { wallet.Spec.Suspend = false })
+	w.syncWallet()
+	w.rest(object)
+	w.want(object, verdict{"Succeeded", v1alpha1.ReasonSettlementDone, nil})
+
+	other := testkit.MakeSettlement(w.namespace, "tuesday")
+	other.Spec.WalletRef.Name = "nobody"
+	w.create(other)
+	w.pass(other)
+	w.want(other, verdict{"Pending", v1alpha1.ReasonWalletNotFound, nil})
+	foreign := testkit.MakeSettlement(w.namespace, "wednesday")
+	foreign.Spec.WalletRef.Namespace = "elsewhere"
+	w.create(foreign)
+	w.rest(foreign)
+	w.want(foreign, verdict{"Failed", v1alpha1.ReasonInvalidSpec, nil})
+}
+
+// TestSettlementStatusIsLost strips the status of a settlement that is over: it is written anew, and nobody is asked.
+func TestSettlementStatusIsLost(t *testing.T) {
+	w := funded(t)
+	object := made(w, testkit.MakeSettlement(w.namespace, "monday"))
+	w.rest(object)
+	w.strip(object)
+	w.rest(object)
+	w.want(object, verdict{"Succeeded", v1alpha1.ReasonSettlementDone, nil})
+	if len(object.Status.Results) != 1 || object.Status.ChannelsOpened == nil || *object.Status.ChannelsOpened != 1 {
+		t.Errorf("results %+v", object.Status)
+	}
+	if calls := w.called(sandbox.Settle); calls != 1 {
+		t.Errorf("the service was asked %d times", calls)
+	}
+}
+
+// TestOneFaultAtEachCallOfASettlement puts each fault at each call, one at a time: the service is asked once, and the outcome is unknown
+// only where the answer is lost with the process that asked.
+func TestOneFaultAtEachCallOfASettlement(t *testing.T) {
+	path := func() []string {
+		w := funded(t)
+		object := made(w, testkit.MakeSettlement(w.namespace, "monday"))
+		var seen []string
+		w.boundary = func(call string, after bool) error {
+			if !after {
+				seen = append(seen, call)
+			}
+			return nil
+		}
+		w.rest(object)
+		return seen
+	}()
+	asked := -1
+	for n, call := range path {
+		if strings.HasSuffix(call, "/settle") {
+			asked = n
+		}
+	}
+	if asked < 0 {
+		t.Fatalf("the service is not asked:\n%s", strings.Join(path, "\n"))
+	}
+	for n, call := range path {
+		for _, f := range faults() {
+			if !strings.Contains(f.kinds, call[:1]) {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s call %d %s", f.name, n+1, call), func(t *testing.T) {
+				w := funded(t)
+				object := made(w, testkit.MakeSettlement(w.namespace, "monday"))
+				count, hit := -1, false
+				starts := w.starts
+				w.boundary = func(_ string, after bool) error {
+					if !after {
+						count++
+					}
+					if hit || w.starts > starts || count != n {
+						return nil
+					}
+					err := f.at(after)
+					hit = err != nil
+					return err
+				}
+				w.drive(object)
+				w.boundary = nil
+				if !hit && w.starts == starts {
+					t.Fatalf("call %d was not made", n+1)
+				}
+				w.get(object)
+				calls, settled := w.called(sandbox.Settle), w.opened() > 0
+				// From the write-ahead to the record of the answer a crash takes the answer away.
+				doubtful := (n == asked && f.name != "error, no effect") || (n == asked-1 && f.name == "crash after") || (n == asked+1 && f.name == "crash before")
+				switch got := object.Status.Phase; {
+				case calls > 1:
+					t.Errorf("the service was asked %d times", calls)
+				case got == v1alpha1.SettlementSucceeded && !settled:
+					t.Error("Succeeded, and no channel was opened")
+				case got == v1alpha1.SettlementUnknown && !doubtful:
+					t.Errorf("Unknown after a fault that leaves no doubt: %+v", object.Status)
+				case got != v1alpha1.SettlementSucceeded && got != v1alpha1.SettlementUnknown:
+					t.Errorf("came to rest as %q: %+v", got, object.Status)
+				}
+				w.quiet(object)
+			})
+		}
+	}
+}
