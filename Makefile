@@ -7,7 +7,7 @@ IMG     ?= utexo-operator:latest
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 KUBECTL ?= $(shell command -v kubectl || echo bin/k8s/kubectl)
 # Arguments of run, sandbox and demo; how long fuzz-short spends on a target; how many faults model allows; which seeds
-# simulate runs, and how often the one; which packages test covers.
+# simulate runs, and how often the one; which pair of faults pairs shows; which packages test covers.
 ARGS         ?=
 FUZZTIME     ?= 10s
 MODEL_FAULTS ?= 3
@@ -18,6 +18,7 @@ PAYMENTS     ?= 1000
 KILLS        ?= 500
 PAUSES       ?= 200
 REPEAT       ?=
+PAIR         ?=
 PKG          ?= ./...
 
 # One set of flags for everything: switching them recompiles all of client-go.
@@ -80,6 +81,10 @@ simulate: ## Run SEEDS simulations of the money path from FIRST on, or the one S
 chaos: envtest ## Kill and suspend managers that make PAYMENTS payments, KILLS and PAUSES times (an hour); make test does it shortly
 	PAYMENTS=$(PAYMENTS) KILLS=$(KILLS) PAUSES=$(PAUSES) SEED=$(or $(SEED),1) \
 	  go test ./test/manager -run '^TestChaos$$' -count=1 -timeout 0 -v
+
+.PHONY: pairs
+pairs: ## Run every operation with all ordered pairs of faults (an hour or more), or the one PAIR with its timeline
+	PAIRS=all PAIR=$(PAIR) go test ./test/simulation -run '^TestPairs$$' -count=1 -timeout 0 -v
 
 .PHONY: fuzz-short
 fuzz-short: envtest ## Run every fuzz target for FUZZTIME

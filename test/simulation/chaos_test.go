@@ -57,6 +57,7 @@ var evils = append([]evil{
 	{3, (*sim).toggleList},
 	{5, (*sim).misbehavingPayee},
 	{3, (*sim).forceAway},
+	{2, (*sim).loseRecords},
 }, ambushes...)
 
 // strike does one bad thing.
@@ -228,18 +229,24 @@ func (s *sim) anyResource() *object {
 // stripStatus is what a restore from a backup does.
 func (s *sim) stripStatus() {
 	if o := s.anyResource(); o != nil {
-		s.note("the status of %s is stripped", o.key)
-		s.api.update(o.key, true, func(object client.Object) {
-			switch o := object.(type) {
-			case *v1alpha1.LightningPayment:
-				o.Status = v1alpha1.LightningPaymentStatus{ObservedGeneration: -1}
-			case *v1alpha1.OnchainSend:
-				o.Status = v1alpha1.OnchainSendStatus{ObservedGeneration: -1}
-			case *v1alpha1.LightningInvoice:
-				o.Status = v1alpha1.LightningInvoiceStatus{ObservedGeneration: -1}
-			}
-		})
+		s.strip(o)
 	}
+}
+
+func (s *sim) strip(o *object) {
+	s.note("the status of %s is stripped", o.key)
+	s.api.update(o.key, true, func(object client.Object) {
+		switch o := object.(type) {
+		case *v1alpha1.LightningPayment:
+			o.Status = v1alpha1.LightningPaymentStatus{ObservedGeneration: -1}
+		case *v1alpha1.OnchainSend:
+			o.Status = v1alpha1.OnchainSendStatus{ObservedGeneration: -1}
+		case *v1alpha1.LightningInvoice:
+			o.Status = v1alpha1.LightningInvoiceStatus{ObservedGeneration: -1}
+		case *v1alpha1.Wallet:
+			o.Status = v1alpha1.WalletStatus{ObservedGeneration: -1}
+		}
+	})
 }
 
 func (s *sim) deleteOne() {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
@@ -41,15 +43,21 @@ type judge struct {
 	// issued are the LightningInvoices that asked for an invoice or show one, by UID; uids are these in the order of their appearance.
 	issued map[string]*issuing
 	uids   []string
+	// loss is nil where no records were lost; resolved are the records of which a person said what became of the payment.
+	loss     *loss
+	resolved map[string]bool
+	// held are what waits for somebody to look after lost records: nobody looks at it before, although its time may run out.
+	held []objectKey
 }
 
 func newJudge() judge {
-	return judge{calls: map[string][]*moneyCall{}, doubts: map[string]string{}, touched: map[string]bool{}, issued: map[string]*issuing{}}
+	return judge{calls: map[string][]*moneyCall{}, doubts: map[string]string{}, touched: map[string]bool{}, issued: map[string]*issuing{}, resolved: map[string]bool{}}
 }
 
 // stats counts what happened in runs.
 type stats struct {
 	kubeCalls, serviceCalls, crashes, pauses, kubeFaults, serviceFaults, begins, ends, unclear, repeats, moved, unknown, failed, succeeded int
+	invoices, settled, losses, resolved                                                                                                    int
 }
 
 func (a *stats) add(b stats) {
@@ -67,13 +75,18 @@ func (a *stats) add(b stats) {
 	a.unknown += b.unknown
 	a.failed += b.failed
 	a.succeeded += b.succeeded
+	a.invoices += b.invoices
+	a.settled += b.settled
+	a.losses += b.losses
+	a.resolved += b.resolved
 }
 
 func (a *stats) String() string {
 	return fmt.Sprintf("%d calls of the API server, %d of the service; faults that struck: %d at the service, %d at the API server, %d crashes, %d pauses; "+
-		"%d begins, %d ends, of them %d without a clear answer and %d repetitions; payments: %d moved money, records %d Succeeded, %d Failed or Cancelled, %d Unknown",
+		"%d begins, %d ends, of them %d without a clear answer and %d repetitions; payments: %d moved money, records %d Succeeded, %d Failed or Cancelled, %d Unknown; "+
+		"%d invoices shown, %d Settled; all records lost %d times; %d words of people",
 		a.kubeCalls, a.serviceCalls, a.serviceFaults, a.kubeFaults, a.crashes, a.pauses, a.begins, a.ends, a.unclear, a.repeats, a.moved,
-		a.succeeded, a.failed, a.unknown)
+		a.succeeded, a.failed, a.unknown, a.invoices, a.settled, a.losses, a.resolved)
 }
 
 // count sums a run up.
@@ -105,6 +118,15 @@ func (s *sim) count() {
 			seen[attempt] = true
 		}
 	}
+	for _, uid := range s.judge.uids {
+		if of := s.judge.issued[uid]; of.text != "" {
+			sum.invoices++
+		}
+	}
+	if s.judge.loss != nil {
+		sum.losses++
+	}
+	sum.resolved += len(s.judge.resolved)
 	for _, o := range s.orders {
 		sum.moved += len(s.service.Moved(o.key))
 	}
@@ -112,6 +134,9 @@ func (s *sim) count() {
 		record, ok := s.api.current(key).(*v1alpha1.PaymentRecord)
 		if !ok {
 			continue
+		}
+		if record.Journal.Reason == v1alpha1.ReasonSettled {
+			sum.settled++
 		}
 		switch record.Journal.Phase {
 		case v1alpha1.RecordSucceeded:
@@ -155,7 +180,7 @@ func (s *sim) wrote(made change) {
 	if s.tracing && t == nil {
 		s.note("user: %s", made.key)
 	}
-	if s.judge.watching && made.key.kind != "Wallet" {
+	if s.judge.watching && made.key.kind != "Wallet" && !slices.Contains(s.judge.held, made.key) {
 		s.judge.writes = append(s.judge.writes, "K "+made.key.String())
 	}
 	switch made.key.kind {
@@ -197,6 +222,9 @@ var phaseRank = map[v1alpha1.RecordPhase]int{
 
 // wroteRecord checks that a record only goes forward, and keeps what the writing task announced.
 func (s *sim) wroteRecord(made change) {
+	if made.after == nil && s.judge.loss != nil && s.judge.loss.at.Equal(s.clock.Now()) {
+		return
+	}
 	if made.after == nil {
 		s.fail("I4", "the record %s was deleted", made.key.name)
 		return
@@ -236,7 +264,7 @@ func (s *sim) forward(key objectKey, was, is *v1alpha1.PaymentJournal) {
 	case was.RequestID != "" && is.RequestID != was.RequestID:
 		s.fail("I10", "%s: id %q after %q", key, is.RequestID, was.RequestID)
 	case was.Phase == v1alpha1.RecordSucceeded && is.Phase != v1alpha1.RecordSucceeded,
-		was.Phase == v1alpha1.RecordUnknown && is.Phase != v1alpha1.RecordUnknown:
+		was.Phase == v1alpha1.RecordUnknown && is.Phase != v1alpha1.RecordUnknown && !s.judge.resolved[key.name]:
 		s.fail("I10", "%s: %s after %s, and nobody resolved it", key, is.Phase, was.Phase)
 	case back && is.Attempt > was.Attempt && is.Phase == v1alpha1.RecordBegan && was.Phase == v1alpha1.RecordBegan:
 	case back && is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordBegan || was.Phase == v1alpha1.RecordSubmitting):
@@ -280,7 +308,7 @@ func (s *sim) keepsIDs(made change) {
 		was, is = []string{b.Status.SendID}, []string{a.Status.SendID}
 	}
 	for i := range was {
-		if was[i] != "" && is[i] != was[i] && is[i] != "" {
+		if was[i] != "" && is[i] != was[i] && is[i] != "" && (made.key.kind != "OnchainSend" || s.judge.loss == nil) {
 			s.fail("I10", "%s: the status says %q after %q", made.key, is[i], was[i])
 		}
 	}
@@ -311,6 +339,7 @@ func (s *sim) sending(t *task, operation, wallet string, body []byte) *moneyCall
 }
 
 func (s *sim) sendingBegin(c *moneyCall, earlier []*moneyCall) {
+	s.beginsAfterLoss(c)
 	again := 0
 	for _, e := range earlier {
 		switch {
@@ -443,8 +472,11 @@ func (s *sim) recordOf(name string) *v1alpha1.PaymentRecord {
 func (s *sim) judgeOrder(o *order) {
 	moved := s.service.Moved(o.key)
 	s.note("order %s of %d sat: moved %d times", short(o.key), o.sats, len(moved))
+	if s.judge.loss != nil && s.judge.loss.again[o] {
+		return // nothing was left to tell that it was sent
+	}
 	if len(moved) > 1 {
-		s.fail("I1", "order %s moved %d times", short(o.key), len(moved))
+		s.fail("I1", "%s %s moved %d times", o.kind, short(o.key), len(moved))
 	}
 	var phases []v1alpha1.RecordPhase
 	var names []string
@@ -458,6 +490,9 @@ func (s *sim) judgeOrder(o *order) {
 		s.judgeRecord(o, object, record, moved)
 	}
 	lightning := o.kind == v1alpha1.RecordLightningPayment
+	if s.judge.loss != nil && (!lightning || s.saysSucceeded(o)) {
+		return // its record was lost and is not made anew
+	}
 	if slices.ContainsFunc(o.objects, s.orphaned) {
 		s.check("I4", len(moved) == 0 || len(phases) > 0, "order %s moved, and there is no record", short(o.key))
 	} else if len(moved) > 0 && !slices.Contains(phases, v1alpha1.RecordSucceeded) && (lightning || !slices.Contains(phases, v1alpha1.RecordUnknown)) {
@@ -470,6 +505,14 @@ func (s *sim) judgeOrder(o *order) {
 		}
 	}
 	s.check("I2", succeeded <= max(len(moved), 0), "order %s: %d succeeded, moved %d times", short(o.key), succeeded, len(moved))
+}
+
+// saysSucceeded reports whether the status of a resource that orders o does.
+func (s *sim) saysSucceeded(o *order) bool {
+	return slices.ContainsFunc(o.objects, func(object *object) bool {
+		found := s.api.current(object.key)
+		return found != nil && phaseOf(found) == v1alpha1.PaymentSucceeded
+	})
 }
 
 func (s *sim) judgeRecord(o *order, object *object, record *v1alpha1.PaymentRecord, moved []sandbox.Entry) {
@@ -560,8 +603,8 @@ func (s *sim) judgeSends() {
 		if key.kind != "PaymentRecord" {
 			continue
 		}
-		record := s.api.current(key).(*v1alpha1.PaymentRecord)
-		if record.Spec.Kind != v1alpha1.RecordOnchainSend || record.Journal.RequestID == "" {
+		record := s.recordOf(key.name)
+		if record == nil || record.Spec.Kind != v1alpha1.RecordOnchainSend || record.Journal.RequestID == "" {
 			continue
 		}
 		if other := holders[record.Journal.RequestID]; other != "" {
@@ -592,7 +635,8 @@ func (s *sim) judgeObjects() {
 		case deleting && phase != v1alpha1.PaymentUnknown:
 			s.fail("I13", "%s is deleted, stays, and is %s", o.key, phase)
 		case phase == v1alpha1.PaymentSucceeded:
-			s.check("I2", record != nil && record.Journal.Phase == v1alpha1.RecordSucceeded, "%s says Succeeded, its record does not", o.key)
+			s.check("I2", record != nil && record.Journal.Phase == v1alpha1.RecordSucceeded ||
+				s.judge.loss != nil && len(s.service.Moved(o.order.key)) > 0, "%s says Succeeded, its record does not", o.key)
 		case phase == v1alpha1.PaymentUnknown:
 			s.check("I14", record != nil && record.Journal.Phase == v1alpha1.RecordUnknown, "%s says Unknown, its record does not", o.key)
 		case phase == v1alpha1.PaymentFailed:
@@ -601,7 +645,7 @@ func (s *sim) judgeObjects() {
 			ended := held && (record.Journal.Phase == v1alpha1.RecordFailed || record.Journal.Phase == v1alpha1.RecordCancelled)
 			s.check("I4", !held || ended, "%s says Failed, its record does not", o.key)
 		default:
-			s.check("I13", s.orphaned(o), "%s came to rest as %s: %s", o.key, phase, readyMessage(found))
+			s.check("I13", s.orphaned(o) || s.heldSinceLoss(found), "%s came to rest as %s: %s", o.key, phase, readyMessage(found))
 		}
 	}
 	for _, key := range s.api.keys {
@@ -609,8 +653,9 @@ func (s *sim) judgeObjects() {
 			continue
 		}
 		if found := s.api.current(key); found != nil {
-			record := s.recordOf(key.name[:strings.LastIndex(key.name, "-psbt-")])
-			s.note("left: %s of a payment that is %s", key, record.Journal.Phase)
+			if record := s.recordOf(key.name[:strings.LastIndex(key.name, "-psbt-")]); record != nil {
+				s.note("left: %s of a payment that is %s", key, record.Journal.Phase)
+			}
 		}
 	}
 	for _, key := range s.api.keys {
@@ -634,20 +679,21 @@ func phaseOf(object client.Object) v1alpha1.PaymentPhase {
 }
 
 func readyMessage(object client.Object) string {
-	var o struct {
-		Status struct {
-			Conditions []struct{ Type, Reason, Message string }
-		}
-	}
-	if json.Unmarshal(encoded(object), &o) != nil {
-		return ""
-	}
-	for _, condition := range o.Status.Conditions {
-		if condition.Type == v1alpha1.ConditionReady {
-			return condition.Reason + ": " + condition.Message
-		}
+	if ready := readyOf(object); ready != nil {
+		return ready.Reason + ": " + ready.Message
 	}
 	return ""
+}
+
+func readyReason(object client.Object) string {
+	if ready := readyOf(object); ready != nil {
+		return ready.Reason
+	}
+	return ""
+}
+
+func readyOf(object client.Object) *metav1.Condition {
+	return meta.FindStatusCondition(object.(interface{ GetConditions() []metav1.Condition }).GetConditions(), v1alpha1.ConditionReady)
 }
 
 // rests are how long nothing happens before each further pass over what came to rest. One seed in ten makes twenty passes instead.
@@ -656,8 +702,16 @@ var rests = []time.Duration{time.Second, time.Minute, time.Hour, 12 * time.Hour}
 // quiet reconciles every payment again, on the replicas in turn: nothing is written, and nothing is called that moves money (I13).
 func (s *sim) quiet() {
 	s.judge.watching = true
+	for _, o := range s.objects {
+		if found := s.api.current(o.key); found != nil && o.order != nil && s.heldSinceLoss(found) {
+			s.judge.held = append(s.judge.held, o.key)
+		}
+	}
 	pauses := rests
-	if s.seed%10 == 0 {
+	switch {
+	case s.script != nil:
+		pauses = []time.Duration{time.Second, time.Hour}
+	case s.seed%10 == 0:
 		pauses = slices.Repeat([]time.Duration{time.Minute}, 20)
 	}
 	for pass, pause := range pauses {

@@ -190,6 +190,35 @@ func TestEachRuleIsNeeded(t *testing.T) {
 				message(object, func(text string) string { return text + "." })
 			}}}, caughtBy: []string{"I13"}, within: 5,
 		},
+		"I10: a LightningInvoice forgets how often it asked": {
+			mutation: mutation{read: func(object client.Object) {
+				if invoice, ok := object.(*v1alpha1.LightningInvoice); ok {
+					invoice.Status.IssueAttempts = 0
+				}
+			}, faults: []sandbox.Fault{{Kind: sandbox.FaultDropAnswer, Operation: sandbox.CreateInvoice, Count: 20}}},
+			caughtBy: []string{"I10"}, within: 30,
+		},
+		"I2: every invoice reads as settled": {
+			mutation: mutation{answer: func(_ *sim, _ *task, operation string, a *answer) {
+				if strings.HasPrefix(operation, "receive-request/") {
+					a.body = rewrite(a.body, "status", "SETTLED")
+				}
+			}}, caughtBy: []string{"I2"}, within: 30,
+		},
+		"I4: every invoice reads as open": {
+			mutation: mutation{answer: func(_ *sim, _ *task, operation string, a *answer) {
+				if strings.HasPrefix(operation, "receive-request/") {
+					a.body = rewrite(a.body, "status", "OPEN")
+				}
+			}}, caughtBy: []string{"I4"}, within: 30,
+		},
+		"journal: lost records are not noticed": {
+			mutation: mutation{rules: rules{rewrites: func(object client.Object) {
+				if record, ok := object.(*v1alpha1.PaymentRecord); ok && record.Spec.Kind == v1alpha1.RecordWalletEpoch {
+					record.Journal.Reason = ""
+				}
+			}}, evils: []evil{{1, (*sim).loseRecords}}}, caughtBy: []string{"journal"}, within: 60,
+		},
 		"I14: an end is never repeated": {
 			mutation: mutation{policy: func(p *payment.Policy) { p.MaxEndCalls = 1 }, faults: []sandbox.Fault{
 				{Kind: sandbox.FaultDropAnswer, Operation: sandbox.OnchainEnd},

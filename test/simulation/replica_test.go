@@ -30,6 +30,8 @@ type replica struct {
 	// dead tells that there is no process, dying that its tasks are still to be ended, downUntil when another starts.
 	dead, dying bool
 	downUntil   time.Time
+	// offset is by how much its clock is ahead.
+	offset time.Duration
 	// frozenUntil is until when the process does nothing, as one that is paused by its kernel.
 	frozenUntil time.Time
 	// seen is how many changes of a kind the cache has taken in.
@@ -56,6 +58,7 @@ func (s *sim) start(r *replica) {
 	options := s.options
 	options.Identity = fmt.Sprintf("%s-%d", r.name, r.starts)
 	options.Transport = &transport{sim: s}
+	options.Clock = &replicaClock{s.clock, r}
 	r.controllers = controller.New(&replicaClient{replica: r, cached: true}, &replicaClient{replica: r}, &recorder{s}, options)
 	if s.mutation.tune != nil {
 		s.mutation.tune(r.controllers)

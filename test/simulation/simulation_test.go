@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,11 +12,18 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
 )
 
 // runSeed runs one seed and returns what is left of it.
 func runSeed(seed uint64, broken mutation, tracing bool) *sim {
 	s := newSim(seed, broken, tracing)
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.fail("panic", "%v\n%s", cause, debug.Stack())
+		}
+	}()
 	s.play()
 	return s
 }
@@ -147,6 +155,28 @@ func TestSameSeedSameTrace(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// TestClocks lets the clocks of replicas jump by up to an hour, both ways, beside all other faults. What is counted in time then no longer
+// holds, a quarantine above all; that a Lightning payment is paid once does not depend on a clock.
+func TestClocks(t *testing.T) {
+	var mutex sync.Mutex
+	broken, jumps := map[string]int{}, append([]evil{{60, (*sim).jumpClock}}, evils...)
+	inParallel(300, func(i uint64) bool {
+		s := runSeed(i+1, mutation{evils: jumps}, false)
+		mutex.Lock()
+		defer mutex.Unlock()
+		for _, f := range s.failures {
+			switch {
+			case f.oracle == "I1" && strings.HasPrefix(f.text, string(v1alpha1.RecordLightningPayment)), f.oracle == "I11", f.oracle == "I15", f.oracle == "panic":
+				t.Errorf("seed %d: %s: %s", s.seed, f.oracle, f.text)
+			default:
+				broken[f.oracle]++
+			}
+		}
+		return true
+	})
+	t.Logf("what depends on clocks and did not hold: %v", broken)
 }
 
 func firstDifference(first, second string) string {

@@ -344,6 +344,8 @@ func (s *sim) play() {
 	}
 	s.calm()
 	s.driveToRest()
+	s.advance(time.Hour) // what is on the way lands before anybody looks
+	s.saySo()
 	s.final()
 }
 

@@ -1,0 +1,148 @@
+package simulation
+
+import (
+	"fmt"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/sandbox"
+)
+
+// loss is what the judge keeps of the loss of all records.
+type loss struct {
+	at time.Time
+	// held are the wallets, by their vanilla xpub, of which nothing may begin on-chain any more: something shows that records were lost.
+	held map[string]bool
+	// again are the orders that may then have been sent a second time.
+	again map[*order]bool
+}
+
+// loseRecords is the operator's namespace deleted and the operator installed again, after longer than a quarantine: all records, Leases and
+// unsigned PSBTs are gone. What a backup restored has no status, and that may be the wallets', too.
+func (s *sim) loseRecords() {
+	if s.judge.loss != nil {
+		return
+	}
+	stripped := s.chance(50)
+	s.note("all records are lost, the wallets' status too: %t", stripped)
+	lost := &loss{at: s.clock.Now(), held: map[string]bool{}, again: map[*order]bool{}}
+	s.judge.loss = lost
+	back := lost.at.Add(quarantine + time.Duration(30+s.random.IntN(600))*time.Second)
+	for _, r := range s.replicas {
+		s.die(r)
+		r.downUntil = back
+	}
+	for _, key := range s.api.keys {
+		if held := s.api.current(key); held != nil && key.namespace == operator {
+			s.api.store(key, held, nil)
+		}
+	}
+	for _, o := range s.objects {
+		held := s.api.current(o.key)
+		if held == nil {
+			continue
+		}
+		issued, isInvoice := held.(*v1alpha1.LightningInvoice)
+		if isInvoice && issued.Status.PaymentRequest == "" {
+			*s.issuingOf(string(issued.UID)) = issuing{} // only the record said what was issued
+		}
+		if wallet, ok := held.(*v1alpha1.Wallet); ok {
+			xpub := wallet.Status.XpubVanilla
+			lost.held[xpub] = !stripped && wallet.Status.JournalEpoch != "" || s.showsSends(xpub)
+			if !stripped {
+				continue
+			}
+		} else if s.chance(50) {
+			continue
+		}
+		s.strip(o)
+		if isInvoice {
+			*s.issuingOf(string(issued.UID)) = issuing{} // nothing is left of what was issued
+		}
+	}
+	s.judge.calls = map[string][]*moneyCall{} // none of them can land any more when the operator is back
+}
+
+// showsSends reports whether the service's list of transactions, which the sandbox always serves, shows that the wallet sent.
+func (s *sim) showsSends(xpub string) bool {
+	if s.service.Options().Profile != sandbox.Documented {
+		return false
+	}
+	for _, entry := range s.service.Ledger() {
+		if entry.Kind == sandbox.OnchainOut && entry.Wallet == xpub {
+			return true
+		}
+	}
+	return false
+}
+
+// beginsAfterLoss judges a begin of an on-chain send after all records were lost.
+func (s *sim) beginsAfterLoss(c *moneyCall) {
+	lost := s.judge.loss
+	if lost == nil || c.task.object.order.kind != v1alpha1.RecordOnchainSend {
+		return
+	}
+	s.check("journal", !lost.held[c.wallet], "%s begins although records of its wallet were lost", c.task.name)
+	lost.again[c.task.object.order] = true
+}
+
+// heldSinceLoss reports whether object waits, as it should, for somebody to look after the records that were lost.
+func (s *sim) heldSinceLoss(found client.Object) bool {
+	return s.judge.loss != nil && readyReason(found) == v1alpha1.ReasonJournalLost
+}
+
+// saySo lets people look at the ledger and say what became of some of the payments that are Unknown, as the runbook has it.
+func (s *sim) saySo() {
+	said := false
+	for _, o := range s.objects {
+		found := s.api.current(o.key)
+		if o.order == nil || found == nil || !s.chance(60) {
+			continue
+		}
+		record := s.recordOf(o.record)
+		if record == nil || record.Journal.Phase != v1alpha1.RecordUnknown || record.Journal.Holder.UID != string(found.GetUID()) {
+			continue
+		}
+		word := fmt.Sprintf("%s:%d:notpaid", record.UID, record.Journal.Attempt)
+		for _, entry := range s.service.Moved(o.order.key) {
+			if len(o.order.objects) == 1 || entry.PSBT != nil && entry.PSBT.Txid == record.Journal.Txid {
+				word = fmt.Sprintf("%s:%d:paid:%s", record.UID, record.Journal.Attempt, entry.Txid)
+			}
+		}
+		s.note("somebody says of %s: %s", o.key, word)
+		said, s.judge.resolved[o.record] = true, true
+		s.api.update(o.key, false, func(object client.Object) {
+			annotations := object.GetAnnotations()
+			if annotations == nil {
+				annotations = map[string]string{}
+			}
+			annotations[controller.ResolveAnnotation] = word
+			object.SetAnnotations(annotations)
+		})
+	}
+	if said {
+		s.driveToRest()
+	}
+}
+
+// jumpClock sets the clock of one replica forward or back by up to an hour. Those of the service and of the API server do not jump.
+func (s *sim) jumpClock() {
+	r := s.replicas[s.random.IntN(len(s.replicas))]
+	r.offset = time.Duration(s.random.IntN(7201)-3600) * time.Second
+	s.note("the clock of %s is off by %s", r.name, r.offset)
+}
+
+// replicaClock is the clock of a replica, which may be off.
+type replicaClock struct {
+	*virtualClock
+	replica *replica
+}
+
+// Now implements clock.PassiveClock.
+func (c *replicaClock) Now() time.Time { return c.virtualClock.Now().Add(c.replica.offset) }
+
+// Since implements clock.PassiveClock.
+func (c *replicaClock) Since(then time.Time) time.Duration { return c.Now().Sub(then) }
