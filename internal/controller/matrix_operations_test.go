@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -324,7 +325,17 @@ func (r *trial) rest20() {
 		}
 		return nil
 	}
-	r.kube, r.wire = nil, nil
+	// What does not change need not be read twenty times: a manager answers these reads from its cache as well.
+	unchanged := r.exists(r.object)
+	r.kube = func(call kubeCall) error {
+		if call.cached && call.verb == "get" && unchanged {
+			reflect.ValueOf(call.object).Elem().Set(reflect.ValueOf(r.object.DeepCopyObject()).Elem())
+			return nil
+		}
+		unchanged = unchanged && (call.verb == "get" || call.verb == "list")
+		return call.do()
+	}
+	r.wire = nil
 	for range 20 {
 		if _, err := r.reconcile(r.object); err != nil {
 			r.later = append(r.later, err.Error())
