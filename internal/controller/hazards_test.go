@@ -179,8 +179,8 @@ func (w *world) at(call string, after bool, do func()) {
 	})
 }
 
-// orderly checks in the service's log that between a begin of a wallet and the end that executes it there is no other call of the two
-// kinds, and that each end executes the begin right before it.
+// orderly checks in the service's log that each begin of a wallet is followed by its own end, and by nothing before that which begins or
+// ends anything else.
 func (w *world) orderly() {
 	w.t.Helper()
 	open := map[string]sandbox.Request{}
@@ -188,13 +188,20 @@ func (w *world) orderly() {
 		if request.Repeat || request.Foreign {
 			continue
 		}
+		begun, isOpen := open[request.Wallet]
 		switch request.Operation {
 		case sandbox.PayBegin, sandbox.OnchainBegin:
-			open[request.Wallet] = request
-		case sandbox.PayEnd, sandbox.OnchainEnd:
-			if begun := open[request.Wallet]; request.Effect != "" && (begun.Begin == 0 || begun.Begin != request.Begin) {
-				w.t.Errorf("request %d executed begin %d, the wallet's last was %d", request.Seq, request.Begin, begun.Begin)
+			if isOpen {
+				w.t.Errorf("request %d begins while begin %d waits for its end", request.Seq, begun.Begin)
 			}
+			if request.Effect == sandbox.EffectBegan {
+				open[request.Wallet] = request
+			}
+		case sandbox.PayEnd, sandbox.OnchainEnd:
+			if !isOpen || request.Effect != "" && request.Begin != begun.Begin {
+				w.t.Errorf("request %d executes begin %d, the wallet's last was %d", request.Seq, request.Begin, begun.Begin)
+			}
+			delete(open, request.Wallet)
 		}
 	}
 }
@@ -323,12 +330,15 @@ func TestHazard02EndTakesAnyFinalisedPSBT(t *testing.T) {
 			})
 		}
 	}
-	psbts := map[string]func(w *world) string{
-		"another wallet's": func(w *world) string {
+	psbts := map[string]struct {
+		asked func(w *world) string
+		says  string
+	}{
+		"another wallet's": {func(w *world) string {
 			stranger := sandboxtest.NewClient(w.t, w.sandbox, "stranger").Register()
 			return stranger.BeginPay(w.supplierInvoice(1))
-		},
-		"one that is signed already": func(w *world) string {
+		}, "belongs to another master key"},
+		"one that is signed already": {func(w *world) string {
 			set, err := keys.FromMnemonic(mnemonic, "", bitcoin.Regtest)
 			if err != nil {
 				w.t.Fatal(err)
@@ -342,13 +352,15 @@ func TestHazard02EndTakesAnyFinalisedPSBT(t *testing.T) {
 				w.t.Fatal(err)
 			}
 			return signed.PSBT
-		},
-		"an on-chain one of more than is to be paid": func(w *world) string { return w.client().BeginSend(w.naive().address(), 50_000) },
+		}, "is signed already"},
+		"an on-chain one of more than is to be paid": {func(w *world) string {
+			return w.client().BeginSend(w.naive().address(), 50_000)
+		}, "sat would leave the wallet"},
 	}
-	for name, asked := range psbts {
+	for name, tc := range psbts {
 		t.Run("the service asks for a signature of "+name, func(t *testing.T) {
 			w := hazardous(t)
-			psbt := asked(w)
+			psbt := tc.asked(w)
 			begins := 0
 			w.pass(made(w, w.fronted(w.relay(func(out http.ResponseWriter, r *http.Request) bool {
 				if !strings.HasSuffix(r.URL.Path, "/pay-invoice-begin") {
@@ -360,7 +372,7 @@ func TestHazard02EndTakesAnyFinalisedPSBT(t *testing.T) {
 			}))))
 			pay := made(w, w.payment("rent", w.supplierInvoice(5000)).Wallet("fronted").Obj())
 			w.rest(pay)
-			w.want(pay, verdict{"Failed", v1alpha1.ReasonPSBTRejected, []string{"nothing was signed"}})
+			w.want(pay, verdict{"Failed", v1alpha1.ReasonPSBTRejected, []string{"nothing was signed", tc.says}})
 			w.paid(0)
 			if begins != 1 || w.ends() != 0 {
 				t.Errorf("%d calls that begin, %d that move money", begins, w.ends())
