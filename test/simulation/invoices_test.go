@@ -24,8 +24,11 @@ type issuing struct {
 // planInvoices decides which invoices people will declare, and when each is paid.
 func (s *sim) planInvoices(wallets int) {
 	count := 0
-	if s.chance(60) {
-		count = 1 + s.random.IntN(2)
+	if s.chance(40) {
+		count = 1
+		if s.chance(25) {
+			count = 2
+		}
 	}
 	for i := range count {
 		o := &object{wallet: fmt.Sprintf("wallet-%d", s.random.IntN(wallets)), payAfter: time.Duration(s.random.IntN(90)) * time.Second}

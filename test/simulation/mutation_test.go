@@ -196,21 +196,21 @@ func TestEachRuleIsNeeded(t *testing.T) {
 					invoice.Status.IssueAttempts = 0
 				}
 			}, faults: []sandbox.Fault{{Kind: sandbox.FaultDropAnswer, Operation: sandbox.CreateInvoice, Count: 20}}},
-			caughtBy: []string{"I10"}, within: 30,
+			caughtBy: []string{"I10"}, within: 60,
 		},
 		"I2: every invoice reads as settled": {
 			mutation: mutation{answer: func(_ *sim, _ *task, operation string, a *answer) {
 				if strings.HasPrefix(operation, "receive-request/") {
 					a.body = rewrite(a.body, "status", "SETTLED")
 				}
-			}}, caughtBy: []string{"I2"}, within: 30,
+			}}, caughtBy: []string{"I2"}, within: 60,
 		},
 		"I4: every invoice reads as open": {
 			mutation: mutation{answer: func(_ *sim, _ *task, operation string, a *answer) {
 				if strings.HasPrefix(operation, "receive-request/") {
 					a.body = rewrite(a.body, "status", "OPEN")
 				}
-			}}, caughtBy: []string{"I4"}, within: 30,
+			}}, caughtBy: []string{"I4"}, within: 60,
 		},
 		"journal: lost records are not noticed": {
 			mutation: mutation{rules: rules{rewrites: func(object client.Object) {

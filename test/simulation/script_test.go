@@ -233,9 +233,15 @@ var kubeKinds = map[string][]string{
 func serviceKinds(op sandbox.Operation) []sandbox.Fault {
 	seconds := func(n int) sandbox.Duration { return sandbox.Duration(time.Duration(n) * time.Second) }
 	kinds := []sandbox.Fault{
-		{Kind: sandbox.FaultRefuseConnection}, {Kind: sandbox.FaultDropRequest}, {Kind: sandbox.FaultErrorBefore}, {Kind: sandbox.FaultTruncate},
-		{Kind: sandbox.FaultGarble}, {Kind: sandbox.FaultNull}, {Kind: sandbox.FaultRefuse, Status: 403, Name: "LockedNode"},
-		{Kind: sandbox.FaultThrottle, Status: 429, RetryAfter: 30}, {Kind: sandbox.FaultThrottle, Status: 503, RetryAfter: 30},
+		{Kind: sandbox.FaultRefuseConnection},
+		{Kind: sandbox.FaultDropRequest},
+		{Kind: sandbox.FaultErrorBefore},
+		{Kind: sandbox.FaultTruncate},
+		{Kind: sandbox.FaultGarble},
+		{Kind: sandbox.FaultNull},
+		{Kind: sandbox.FaultRefuse, Status: 403, Name: "LockedNode"},
+		{Kind: sandbox.FaultThrottle, Status: 429, RetryAfter: 30},
+		{Kind: sandbox.FaultThrottle, Status: 503, RetryAfter: 30},
 	}
 	switch op {
 	case sandbox.PayEnd, sandbox.OnchainEnd, sandbox.SendRequest, sandbox.OnchainStatus, sandbox.ReceiveRequest, sandbox.ListPayments:
@@ -244,10 +250,17 @@ func serviceKinds(op sandbox.Operation) []sandbox.Fault {
 	switch op {
 	case sandbox.PayBegin, sandbox.PayEnd, sandbox.OnchainBegin, sandbox.OnchainEnd, sandbox.CreateInvoice:
 		kinds = append(kinds, []sandbox.Fault{
-			{Kind: sandbox.FaultDropAnswer}, {Kind: sandbox.FaultLandLate, Delay: seconds(200)}, {Kind: sandbox.FaultSlowAnswer, Delay: seconds(160)},
-			{Kind: sandbox.FaultDeliverTwice}, {Kind: sandbox.FaultDeliverTwice, First: true}, {Kind: sandbox.FaultErrorAfter},
-			{Kind: sandbox.FaultHTMLAfter}, {Kind: sandbox.FaultOtherObject}, {Kind: sandbox.FaultRedirect},
-			{Kind: sandbox.FaultRefuse, Status: 400, Name: "InvalidInvoice"}, {Kind: sandbox.FaultRefuse, Status: 403, Name: "NoRoute"},
+			{Kind: sandbox.FaultDropAnswer},
+			{Kind: sandbox.FaultLandLate, Delay: seconds(200)},
+			{Kind: sandbox.FaultSlowAnswer, Delay: seconds(160)},
+			{Kind: sandbox.FaultDeliverTwice},
+			{Kind: sandbox.FaultDeliverTwice, First: true},
+			{Kind: sandbox.FaultErrorAfter},
+			{Kind: sandbox.FaultHTMLAfter},
+			{Kind: sandbox.FaultOtherObject},
+			{Kind: sandbox.FaultRedirect},
+			{Kind: sandbox.FaultRefuse, Status: 400, Name: "InvalidInvoice"},
+			{Kind: sandbox.FaultRefuse, Status: 403, Name: "NoRoute"},
 		}...)
 	case sandbox.SendRequest, sandbox.OnchainStatus, sandbox.ReceiveRequest:
 		kinds = append(kinds, sandbox.Fault{Kind: sandbox.FaultOtherObject})
