@@ -295,6 +295,13 @@ func FuzzSighted(f *testing.F) {
 				t.Fatalf("an event %+v", event)
 			}
 		}
+		if asked := seen.AskedAt; !asked.IsZero() && asked.Before(now) {
+			now = asked // it counts from then
+		}
+		couldLand := before.Phase == v1alpha1.RecordSubmitting && (before.NotAfter == nil || now.Before(before.NotAfter.Add(policy.Quarantine)))
+		if couldLand && seen.Presence == Absent && !SameJournal(&next, &before) {
+			t.Fatal("what is not seen before it could land counts")
+		}
 		if next.Phase == before.Phase {
 			return
 		}
@@ -306,10 +313,6 @@ func FuzzSighted(f *testing.F) {
 		if seen.RequestID != "" && !strings.EqualFold(seen.RequestID, key) {
 			t.Fatalf("%s by a look at %q", next.Phase, seen.RequestID)
 		}
-		if seen.AskedAt.Before(now) && !seen.AskedAt.IsZero() {
-			now = seen.AskedAt
-		}
-		couldLand := before.Phase == v1alpha1.RecordSubmitting && (before.NotAfter == nil || now.Before(before.NotAfter.Add(policy.Quarantine)))
 		apart := func(first *metav1.MicroTime, least time.Duration) bool {
 			return first != nil && now.Sub(first.Time) >= least
 		}
