@@ -197,28 +197,30 @@ func limitCases() []fieldCases {
 		{wallet().Obj(), reference("spec.keys.secretRef")},
 
 		{fullInvoice(), join(condition(), asset("spec.asset"), asset("status.asset"), walletReference(), map[string][]limit{
-			"spec":                  required(),
-			"spec.walletRef":        required(),
-			"spec.expirySeconds":    between(60, 31_536_000),
-			"status.phase":          oneOf(v1alpha1.InvoicePending, v1alpha1.InvoiceOpen, v1alpha1.InvoiceSettled, v1alpha1.InvoiceExpired, v1alpha1.InvoiceFailed),
-			"status.requestID":      length(0, 256),
-			"status.paymentRequest": length(0, 8192),
-			"status.paymentHash":    length(0, 64),
-			"status.recordRef":      length(0, 253),
+			"spec":                         required(),
+			"spec.walletRef":               required(),
+			"spec.expirySeconds":           between(60, 31_536_000),
+			"spec.ttlSecondsAfterFinished": between(0, 315_360_000),
+			"status.phase":                 oneOf(v1alpha1.InvoicePending, v1alpha1.InvoiceOpen, v1alpha1.InvoiceSettled, v1alpha1.InvoiceExpired, v1alpha1.InvoiceFailed),
+			"status.requestID":             length(0, 256),
+			"status.paymentRequest":        length(0, 8192),
+			"status.paymentHash":           length(0, 64),
+			"status.recordRef":             length(0, 253),
 		})},
 		{invoice().AmountSats(1).Obj(), map[string][]limit{"spec.amountSats": between(1, 2_100_000_000_000_000)}},
 
 		{fullPayment(), join(condition(), asset("spec.asset"), asset("status.asset"), walletReference(), map[string][]limit{
-			"spec":               required(),
-			"spec.walletRef":     required(),
-			"spec.invoice":       length(20, 8192),
-			"spec.maxFeeSats":    between(0, 100_000_000),
-			"spec.validUntil":    instants(),
-			"status.phase":       paymentPhases(),
-			"status.paymentHash": length(0, 64),
-			"status.payee":       length(0, 66),
-			"status.requestID":   length(0, 256),
-			"status.recordRef":   length(0, 253),
+			"spec":                         required(),
+			"spec.walletRef":               required(),
+			"spec.invoice":                 length(20, 8192),
+			"spec.ttlSecondsAfterFinished": between(0, 315_360_000),
+			"spec.maxFeeSats":              between(0, 100_000_000),
+			"spec.validUntil":              instants(),
+			"status.phase":                 paymentPhases(),
+			"status.paymentHash":           length(0, 64),
+			"status.payee":                 length(0, 66),
+			"status.requestID":             length(0, 256),
+			"status.recordRef":             length(0, 253),
 		})},
 		{payment().AmountSats(1).Obj(), map[string][]limit{"spec.amountSats": between(1, 2_100_000_000_000_000)}},
 		{byReference.InvoiceFromLightningInvoice("shop").Obj(), reference("spec.invoiceFrom.lightningInvoiceRef")},
@@ -226,24 +228,25 @@ func limitCases() []fieldCases {
 		{byReference.InvoiceFromConfigMap("supplier", "invoice").Obj(), keyReference("spec.invoiceFrom.configMapKeyRef")},
 
 		{fullSend(), join(condition(), plan("status.plan"), walletReference(), map[string][]limit{
-			"spec":                required(),
-			"spec.walletRef":      required(),
-			"spec.to":             required(),
-			"spec.to.address":     length(14, 128),
-			"spec.amountSats":     between(330, 2_100_000_000_000_000),
-			"spec.feeRate":        between(1, 1000),
-			"spec.maxFeeSats":     between(0, 100_000_000),
-			"spec.validUntil":     append(required(), instants()...),
-			"spec.idempotencyKey": length(1, 253),
-			"status.phase":        paymentPhases(),
-			"status.sendID":       length(0, 256),
-			"status.txid":         length(0, 64),
-			"status.closeTxids":   items(256, text),
-			"status.sweepTxid":    length(0, 128),
-			"status.serverStatus": length(0, 128),
-			"status.errorCode":    length(0, 128),
-			"status.errorMessage": length(0, 512),
-			"status.recordRef":    length(0, 253),
+			"spec":                         required(),
+			"spec.walletRef":               required(),
+			"spec.to":                      required(),
+			"spec.to.address":              length(14, 128),
+			"spec.amountSats":              between(330, 2_100_000_000_000_000),
+			"spec.feeRate":                 between(1, 1000),
+			"spec.maxFeeSats":              between(0, 100_000_000),
+			"spec.validUntil":              append(required(), instants()...),
+			"spec.idempotencyKey":          length(1, 253),
+			"spec.ttlSecondsAfterFinished": between(0, 315_360_000),
+			"status.phase":                 paymentPhases(),
+			"status.sendID":                length(0, 256),
+			"status.txid":                  length(0, 64),
+			"status.closeTxids":            items(256, text),
+			"status.sweepTxid":             length(0, 128),
+			"status.serverStatus":          length(0, 128),
+			"status.errorCode":             length(0, 128),
+			"status.errorMessage":          length(0, 512),
+			"status.recordRef":             length(0, 253),
 		})},
 		{sendAsset().Obj(), join(asset("spec.asset"), map[string][]limit{"spec.to.rgbInvoice": length(8, 2048)})},
 
@@ -259,8 +262,9 @@ func limitCases() []fieldCases {
 			"status.history[0].retiredAt":    required(),
 		})},
 		{fullSettlement(), join(condition(), walletReference(), channels("status.results"), map[string][]limit{
-			"spec":           required(),
-			"spec.walletRef": required(),
+			"spec":                         required(),
+			"spec.walletRef":               required(),
+			"spec.ttlSecondsAfterFinished": between(0, 315_360_000),
 			"status.phase": oneOf(v1alpha1.SettlementPending, v1alpha1.SettlementSettling, v1alpha1.SettlementSucceeded, v1alpha1.SettlementFailed,
 				v1alpha1.SettlementUnknown),
 			"status.recordRef": length(0, 253),
@@ -410,7 +414,7 @@ func fullWallet() client.Object {
 
 func fullInvoice() client.Object {
 	i := invoice().Asset(assetID, 1).Expiry(time.Hour).Obj()
-	i.Spec.WalletRef.Namespace = testkit.DefaultNamespace
+	i.Spec.WalletRef.Namespace, i.Spec.TTLSecondsAfterFinished = testkit.DefaultNamespace, new(int32(1))
 	instant := &metav1.Time{Time: someDay}
 	i.Status = v1alpha1.LightningInvoiceStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.InvoiceSettled, IssueAttempts: 1, RequestID: "7", PaymentRequest: bolt11, PaymentHash: "00", AmountSats: new(int64(3)),
@@ -421,7 +425,7 @@ func fullInvoice() client.Object {
 
 func fullPayment() client.Object {
 	p := payment().Asset(assetID, 1).MaxFeeSats(1).ValidUntil(someDay).Suspend().Obj()
-	p.Spec.WalletRef.Namespace = testkit.DefaultNamespace
+	p.Spec.WalletRef.Namespace, p.Spec.TTLSecondsAfterFinished = testkit.DefaultNamespace, new(int32(1))
 	instant := &metav1.Time{Time: someDay}
 	p.Status = v1alpha1.LightningPaymentStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.PaymentSucceeded, PaymentHash: "00", Payee: "02", AmountSats: new(int64(3)), Asset: p.Spec.Asset,
@@ -437,7 +441,7 @@ func fullPlan() *v1alpha1.OnchainPlan {
 
 func fullSend() client.Object {
 	s := sendSats().MaxFeeSats(1).IdempotencyKey("1").Suspend().Obj()
-	s.Spec.WalletRef.Namespace = testkit.DefaultNamespace
+	s.Spec.WalletRef.Namespace, s.Spec.TTLSecondsAfterFinished = testkit.DefaultNamespace, new(int32(1))
 	instant := &metav1.Time{Time: someDay}
 	s.Status = v1alpha1.OnchainSendStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.PaymentFailed, SendID: "7", Txid: "00", CloseTxids: []string{"00"}, SweepTxid: "00", AmountSatsSent: new(int64(1)),
@@ -477,7 +481,7 @@ func fullChannels() []v1alpha1.SettledChannel {
 
 func fullSettlement() client.Object {
 	s := settlement("main")
-	s.Spec.WalletRef.Namespace = testkit.DefaultNamespace
+	s.Spec.WalletRef.Namespace, s.Spec.TTLSecondsAfterFinished = testkit.DefaultNamespace, new(int32(1))
 	s.Status = v1alpha1.SettlementStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.SettlementFailed, Results: fullChannels(), ChannelsOpened: new(int64(0)), RecordRef: "se-1",
 		CompletedAt: &metav1.Time{Time: someDay}, Conditions: conditions(),

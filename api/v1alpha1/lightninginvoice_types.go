@@ -20,7 +20,7 @@ const (
 	InvoiceFailed InvoicePhase = "Failed"
 )
 
-// LightningInvoiceSpec declares an invoice. All of it is immutable: another amount is another invoice.
+// LightningInvoiceSpec declares an invoice. All of it but ttlSecondsAfterFinished is immutable: another amount is another invoice.
 // +kubebuilder:validation:XValidation:rule="[has(self.amountSats), has(self.asset)].exists_one(x, x)",message="set exactly one of amountSats and asset"
 // +kubebuilder:validation:XValidation:rule="self.walletRef == oldSelf.walletRef",message="walletRef is immutable: declare a new LightningInvoice"
 // +kubebuilder:validation:XValidation:rule="has(self.amountSats) == has(oldSelf.amountSats) && (!has(self.amountSats) || self.amountSats == oldSelf.amountSats)",message="amountSats is immutable: declare a new LightningInvoice"
@@ -47,6 +47,14 @@ type LightningInvoiceSpec struct {
 	// +kubebuilder:validation:Minimum=60
 	// +kubebuilder:validation:Maximum=31536000
 	ExpirySeconds int64 `json:"expirySeconds,omitempty"`
+
+	// ttlSecondsAfterFinished after which the resource is deleted once the
+	// invoice is settled, expired or failed. A payment that is late is still told
+	// of, as an event of the Wallet.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=315360000
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
 // LightningInvoiceStatus is what happened to an invoice.
@@ -133,7 +141,7 @@ type LightningInvoice struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec declares the invoice. It is immutable: another amount is another invoice.
+	// spec declares the invoice. Another amount is another invoice.
 	// +required
 	Spec LightningInvoiceSpec `json:"spec"`
 

@@ -2,7 +2,7 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// LightningPaymentSpec declares a payment of one BOLT11 invoice. All of it but suspend is immutable: a change is another payment.
+// LightningPaymentSpec declares a payment of one BOLT11 invoice. All of it but suspend and ttlSecondsAfterFinished is immutable: a change is another payment.
 // +kubebuilder:validation:XValidation:rule="[has(self.invoice), has(self.invoiceFrom)].exists_one(x, x)",message="set exactly one of invoice and invoiceFrom"
 // +kubebuilder:validation:XValidation:rule="!(has(self.amountSats) && has(self.asset))",message="set at most one of the guards amountSats and asset"
 // +kubebuilder:validation:XValidation:rule="self.walletRef == oldSelf.walletRef",message="walletRef is immutable: declare a new LightningPayment"
@@ -57,6 +57,15 @@ type LightningPaymentSpec struct {
 	// suspend holds the payment before its next call that moves money. What was submitted is still observed.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
+
+	// ttlSecondsAfterFinished after which the resource is deleted. It
+	// counts from when the payment succeeded, or failed after it was submitted:
+	// what failed before, or is Unknown, stays for somebody to see. The
+	// PaymentRecord stays, so that nothing is paid again.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=315360000
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
 // InvoiceSource is where an invoice is read: exactly one member.
@@ -158,7 +167,7 @@ type LightningPayment struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec declares the payment. All of it but suspend is immutable: a change is another payment.
+	// spec declares the payment. All of it but suspend and ttlSecondsAfterFinished is immutable: a change is another payment.
 	// +required
 	Spec LightningPaymentSpec `json:"spec"`
 

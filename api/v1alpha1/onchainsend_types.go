@@ -2,7 +2,7 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// OnchainSendSpec declares one on-chain send. All of it but suspend is immutable: a change is another send.
+// OnchainSendSpec declares one on-chain send. All of it but suspend and ttlSecondsAfterFinished is immutable: a change is another send.
 // +kubebuilder:validation:XValidation:rule="[has(self.amountSats), has(self.asset)].exists_one(x, x)",message="set exactly one of amountSats and asset"
 // +kubebuilder:validation:XValidation:rule="has(self.to.address) == has(self.amountSats)",message="an address is sent amountSats, an rgbInvoice is sent asset"
 // +kubebuilder:validation:XValidation:rule="self.walletRef == oldSelf.walletRef",message="walletRef is immutable: declare a new OnchainSend"
@@ -66,6 +66,15 @@ type OnchainSendSpec struct {
 	// suspend holds the send before its next call that moves money. What was submitted is still observed.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
+
+	// ttlSecondsAfterFinished after which the resource is deleted. It
+	// counts from when the payment succeeded, or failed after it was submitted:
+	// what failed before, or is Unknown, stays for somebody to see. The
+	// PaymentRecord stays, so that nothing is paid again.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=315360000
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
 // OnchainDestination is where an on-chain send goes: exactly one member.
@@ -220,7 +229,7 @@ type OnchainSend struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec declares the send. All of it but suspend is immutable: a change is another send.
+	// spec declares the send. All of it but suspend and ttlSecondsAfterFinished is immutable: a change is another send.
 	// +required
 	Spec OnchainSendSpec `json:"spec"`
 

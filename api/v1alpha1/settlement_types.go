@@ -20,12 +20,19 @@ const (
 	SettlementUnknown SettlementPhase = "Unknown"
 )
 
-// SettlementSpec declares one settle call. It is immutable: another settlement is another resource.
+// SettlementSpec declares one settle call. Another settlement is another resource.
 // +kubebuilder:validation:XValidation:rule="self.walletRef == oldSelf.walletRef",message="walletRef is immutable: declare a new Settlement"
 type SettlementSpec struct {
 	// walletRef names the Wallet whose on-chain balance goes into channels. Immutable.
 	// +required
 	WalletRef WalletReference `json:"walletRef"`
+
+	// ttlSecondsAfterFinished after which the resource is deleted, once it
+	// succeeded or failed. One whose answer was lost stays for somebody to see.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=315360000
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
 // SettledChannel is what became of one channel that the service meant to open.
@@ -114,7 +121,7 @@ type Settlement struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec declares the settlement. It is immutable: another settlement is another resource.
+	// spec declares the settlement. Another settlement is another resource.
 	// +required
 	Spec SettlementSpec `json:"spec"`
 

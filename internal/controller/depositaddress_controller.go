@@ -22,7 +22,7 @@ type DepositAddressReconciler struct {
 	Connector *Connector
 }
 
-// +kubebuilder:rbac:groups=payments.utexo.com,resources=depositaddresses,verbs=get;list;watch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=depositaddresses,verbs=list;watch
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=depositaddresses/status,verbs=patch
 
 // Reconcile looks at what the service hands out.

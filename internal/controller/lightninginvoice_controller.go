@@ -6,6 +6,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,7 +32,7 @@ type LightningInvoiceReconciler struct {
 	Connector *Connector
 }
 
-// +kubebuilder:rbac:groups=payments.utexo.com,resources=lightninginvoices,verbs=get;list;watch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=lightninginvoices,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=lightninginvoices/status,verbs=patch
 
 // issueRetry is how long to wait before the service is asked again for an invoice.
@@ -43,7 +45,7 @@ func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if object.Status.Phase == v1alpha1.InvoiceSettled && object.Status.ObservedGeneration == object.Generation {
-		return ctrl.Result{}, nil
+		return r.expire(ctx, &object)
 	}
 	facts := invoice.Facts{Invoice: &object, Deleting: !object.DeletionTimestamp.IsZero()}
 	connection, network, err := r.observe(ctx, &facts)
@@ -76,7 +78,11 @@ func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl
 		}
 		switch decision.Step {
 		case invoice.Rest:
-			return ctrl.Result{RequeueAfter: decision.RequeueAfter}, nil
+			result, err := r.expire(ctx, &object)
+			if decision.RequeueAfter > 0 && (result.RequeueAfter == 0 || result.RequeueAfter > decision.RequeueAfter) {
+				result.RequeueAfter = decision.RequeueAfter
+			}
+			return result, err
 		case invoice.Issue:
 			err = r.issue(ctx, &facts, connection, network)
 		case invoice.Observe:
@@ -88,6 +94,21 @@ func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl
 		}
 	}
 	return ctrl.Result{}, reconcile.TerminalError(errNoRest)
+}
+
+// expire deletes an invoice of which nothing is expected once its time has passed. One that expired may still be settled by a payment
+// that is under way, which the ReceiptReconciler tells of.
+func (r *LightningInvoiceReconciler) expire(ctx context.Context, object *v1alpha1.LightningInvoice) (ctrl.Result, error) {
+	var finished *metav1.Time
+	switch status := object.Status; status.Phase {
+	case v1alpha1.InvoiceSettled:
+		finished = status.SettledAt
+	case v1alpha1.InvoiceExpired:
+		finished = status.ExpiresAt
+	case v1alpha1.InvoiceFailed:
+		finished = &meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady).LastTransitionTime
+	}
+	return expire(ctx, r.Client, r.Clock.Now(), object, object.Spec.TTLSecondsAfterFinished, finished)
 }
 
 // observe reads the published invoice and connects to the wallet.

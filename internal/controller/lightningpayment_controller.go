@@ -22,7 +22,7 @@ import (
 // LightningPaymentReconciler pays BOLT11 invoices.
 type LightningPaymentReconciler struct{ Payments *Payments }
 
-// +kubebuilder:rbac:groups=payments.utexo.com,resources=lightningpayments,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=lightningpayments,verbs=get;list;watch;patch;delete
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=lightningpayments/status,verbs=patch
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=wallets,verbs=get;list;watch
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=lightninginvoices,verbs=get;list;watch
@@ -36,7 +36,7 @@ func (r *LightningPaymentReconciler) Reconcile(ctx context.Context, request ctrl
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if restsForGood(&pay, pay.Status.Phase, pay.Status.ObservedGeneration) {
-		return ctrl.Result{}, nil
+		return r.Payments.expire(ctx, lightningPayable{&pay})
 	}
 	return r.Payments.Reconcile(ctx, lightningPayable{&pay})
 }
@@ -45,7 +45,7 @@ func (r *LightningPaymentReconciler) Reconcile(ctx context.Context, request ctrl
 type lightningPayable struct{ *v1alpha1.LightningPayment }
 
 func (l lightningPayable) inner() conditioned { return l.LightningPayment }
-func (l lightningPayable) fresh() payable { return lightningPayable{&v1alpha1.LightningPayment{}} }
+func (l lightningPayable) fresh() payable     { return lightningPayable{&v1alpha1.LightningPayment{}} }
 
 func (l lightningPayable) copy() payable                             { return lightningPayable{l.DeepCopy()} }
 func (l lightningPayable) walletReference() v1alpha1.WalletReference { return l.Spec.WalletRef }
@@ -53,6 +53,10 @@ func (l lightningPayable) suspended() bool                           { return l.
 
 func (l lightningPayable) phase() v1alpha1.PaymentPhase { return l.Status.Phase }
 func (l lightningPayable) recordName() string           { return l.Status.RecordRef }
+
+func (l lightningPayable) lifetime() (*int32, *metav1.Time) {
+	return l.Spec.TTLSecondsAfterFinished, l.Status.CompletedAt
+}
 
 // resolve finds the BOLT11, pinning what a reference was resolved to, and makes an order of it.
 func (l lightningPayable) resolve(ctx context.Context, p *Payments, wallet *v1alpha1.Wallet, known v1alpha1.RecordWallet) (resolution, error) {

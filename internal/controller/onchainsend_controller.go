@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -16,7 +17,7 @@ import (
 // OnchainSendReconciler sends on-chain.
 type OnchainSendReconciler struct{ Payments *Payments }
 
-// +kubebuilder:rbac:groups=payments.utexo.com,resources=onchainsends,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=onchainsends,verbs=get;list;watch;patch;delete
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=onchainsends/status,verbs=patch
 
 // Reconcile drives one OnchainSend.
@@ -26,7 +27,7 @@ func (r *OnchainSendReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if restsForGood(&send, send.Status.Phase, send.Status.ObservedGeneration) {
-		return ctrl.Result{}, nil
+		return r.Payments.expire(ctx, onchainPayable{&send})
 	}
 	return r.Payments.Reconcile(ctx, onchainPayable{&send})
 }
@@ -35,7 +36,7 @@ func (r *OnchainSendReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 type onchainPayable struct{ *v1alpha1.OnchainSend }
 
 func (o onchainPayable) inner() conditioned { return o.OnchainSend }
-func (o onchainPayable) fresh() payable { return onchainPayable{&v1alpha1.OnchainSend{}} }
+func (o onchainPayable) fresh() payable     { return onchainPayable{&v1alpha1.OnchainSend{}} }
 
 func (o onchainPayable) copy() payable                             { return onchainPayable{o.DeepCopy()} }
 func (o onchainPayable) walletReference() v1alpha1.WalletReference { return o.Spec.WalletRef }
@@ -43,6 +44,10 @@ func (o onchainPayable) suspended() bool                           { return o.Sp
 
 func (o onchainPayable) phase() v1alpha1.PaymentPhase { return o.Status.Phase }
 func (o onchainPayable) recordName() string           { return o.Status.RecordRef }
+
+func (o onchainPayable) lifetime() (*int32, *metav1.Time) {
+	return o.Spec.TTLSecondsAfterFinished, o.Status.CompletedAt
+}
 
 // resolve makes an order of the manifest, which holds all of it.
 func (o onchainPayable) resolve(_ context.Context, p *Payments, wallet *v1alpha1.Wallet, known v1alpha1.RecordWallet) (resolution, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -57,6 +58,8 @@ type payable interface {
 	fresh() payable
 	walletReference() v1alpha1.WalletReference
 	phase() v1alpha1.PaymentPhase
+	// lifetime is how long, in seconds, the resource is kept after it finished, and when that was; nil for no end and not yet.
+	lifetime() (ttl *int32, finished *metav1.Time)
 	// recordName is the name of the record that the status names; empty for none.
 	recordName() string
 	suspended() bool
@@ -262,7 +265,30 @@ func (r *pass) rest(ctx context.Context, decision payment.Decision) (ctrl.Result
 			return resultFor(err)
 		}
 	}
-	return ctrl.Result{RequeueAfter: decision.RequeueAfter}, nil
+	if decision.RequeueAfter > 0 || decision.Hold || !r.paidOrFailed() {
+		return ctrl.Result{RequeueAfter: decision.RequeueAfter}, nil
+	}
+	return r.expire(ctx, r.object)
+}
+
+// paidOrFailed reports whether the payment is over in a way in which declaring it again could not pay it.
+func (r *pass) paidOrFailed() bool {
+	if !isOurs(r.facts.Order, r.facts.Record) {
+		return false
+	}
+	switch journal := r.facts.Record.Journal; journal.Phase {
+	case v1alpha1.RecordSucceeded:
+		return true
+	case v1alpha1.RecordFailed:
+		return !payment.NeverSubmitted(&journal)
+	}
+	return false
+}
+
+// expire deletes a payment that is over once its time has passed.
+func (p *Payments) expire(ctx context.Context, object payable) (ctrl.Result, error) {
+	ttl, completed := object.lifetime()
+	return expire(ctx, p.Client, p.Clock.Now(), object.inner(), ttl, completed)
 }
 
 // settle cleans up after a payment of which nothing more is expected: its PSBT and its finalizer go.

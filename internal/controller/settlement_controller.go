@@ -31,7 +31,7 @@ type SettlementReconciler struct {
 	Policy    payment.Policy
 }
 
-// +kubebuilder:rbac:groups=payments.utexo.com,resources=settlements,verbs=get;list;watch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=settlements,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=settlements/status,verbs=patch
 
 // settling is one pass over one Settlement.
@@ -48,8 +48,11 @@ func (r *SettlementReconciler) Reconcile(ctx context.Context, request ctrl.Reque
 	if err := r.Client.Get(ctx, request.NamespacedName, &object); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !object.DeletionTimestamp.IsZero() || (isOver(object.Status.Phase) && object.Status.ObservedGeneration == object.Generation) {
+	if !object.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
+	}
+	if isOver(object.Status.Phase) && object.Status.ObservedGeneration == object.Generation {
+		return r.expire(ctx, &object)
 	}
 	run := &settling{SettlementReconciler: r, object: &object, facts: settlement.Facts{Settlement: &object}}
 	if err := run.observe(ctx); err != nil {
@@ -70,13 +73,24 @@ func (r *SettlementReconciler) Reconcile(ctx context.Context, request ctrl.Reque
 			if err := r.Status.Write(ctx, before, &object); err != nil {
 				return resultFor(err)
 			}
-			return ctrl.Result{RequeueAfter: decision.RequeueAfter}, nil
+			if decision.RequeueAfter > 0 {
+				return ctrl.Result{RequeueAfter: decision.RequeueAfter}, nil
+			}
+			return r.expire(ctx, &object)
 		}
 		if err := run.act(ctx, decision.Step); err != nil {
 			return resultFor(err)
 		}
 	}
 	return ctrl.Result{}, reconcile.TerminalError(errors.New("a settlement was decided on without coming to rest"))
+}
+
+// expire deletes a settlement whose outcome is known once its time has passed.
+func (r *SettlementReconciler) expire(ctx context.Context, object *v1alpha1.Settlement) (ctrl.Result, error) {
+	if object.Status.Phase == v1alpha1.SettlementUnknown {
+		return ctrl.Result{}, nil
+	}
+	return expire(ctx, r.Client, r.Clock.Now(), object, object.Spec.TTLSecondsAfterFinished, object.Status.CompletedAt)
 }
 
 // isOver reports whether nothing more happens to a Settlement.

@@ -395,6 +395,24 @@ func makeMeta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: DefaultNamespace, Name: name}
 }
 
+// TTL sets spec.ttlSecondsAfterFinished.
+func (b *LightningInvoiceBuilder) TTL(seconds int32) *LightningInvoiceBuilder {
+	b.obj.Spec.TTLSecondsAfterFinished = &seconds
+	return b
+}
+
+// TTL sets spec.ttlSecondsAfterFinished.
+func (b *LightningPaymentBuilder) TTL(seconds int32) *LightningPaymentBuilder {
+	b.obj.Spec.TTLSecondsAfterFinished = &seconds
+	return b
+}
+
+// TTL sets spec.ttlSecondsAfterFinished.
+func (b *OnchainSendBuilder) TTL(seconds int32) *OnchainSendBuilder {
+	b.obj.Spec.TTLSecondsAfterFinished = &seconds
+	return b
+}
+
 // MakeDepositAddress returns a DepositAddress of the Wallet main, with the rotation that is the default.
 func MakeDepositAddress(namespace, name string) *v1alpha1.DepositAddress {
 	meta := makeMeta(name)

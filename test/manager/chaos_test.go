@@ -48,6 +48,7 @@ func TestChaos(t *testing.T) {
 	started := time.Now()
 	for i, strike := range strikes {
 		c.declare((i + 1) * c.planned / len(strikes))
+		c.keepTwo()
 		c.breakSomething()
 		strike()
 		if (i+1)%50 == 0 {
@@ -91,13 +92,13 @@ type side struct {
 
 // tally is what happened.
 type tally struct {
-	inside, takeovers, kept, armed, struck   int
-	succeeded, failed, unknown, begins, ends int
+	inside, takeovers, kept, starved, armed, struck int
+	succeeded, failed, unknown, begins, ends        int
 }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("%d wallets left behind in their critical section, %d leaders lost the lead suspended and %d kept it; "+
-		"%d faults armed, %d struck; %d begins, %d ends; %d Succeeded, %d Failed, %d Unknown", t.inside, t.takeovers, t.kept, t.armed, t.struck, t.begins, t.ends,
+	return fmt.Sprintf("%d wallets left behind in their critical section, %d leaders lost the lead suspended and %d kept it, "+
+		"%d processes lost it by themselves; %d faults armed, %d struck; %d begins, %d ends; %d Succeeded, %d Failed, %d Unknown", t.inside, t.takeovers, t.kept, t.starved, t.armed, t.struck, t.begins, t.ends,
 		t.succeeded, t.failed, t.unknown)
 }
 
@@ -115,7 +116,7 @@ func newChaos(t *testing.T, payments int, seed uint64) *chaos {
 		namespaces = append(namespaces, s.namespace)
 	}
 	c.arguments = []string{
-		"--leader-elect=true", "--leader-lease-duration=3s", "--leader-renew-deadline=2s", "--leader-retry-period=500ms",
+		"--leader-elect=true", "--leader-lease-duration=4s", "--leader-renew-deadline=3s", "--leader-retry-period=500ms",
 		"--watch-namespaces=" + strings.Join(namespaces, ","), "--quarantine=10s", "--zap-log-level=info",
 	}
 	for _, s := range c.sides {
@@ -180,7 +181,7 @@ func (c *chaos) moment() {
 	case <-s.service.trap(s.kind.paths[c.random.IntN(len(s.kind.paths))], 1):
 		time.Sleep(time.Duration(c.random.Int64N(int64(40 * time.Millisecond))))
 	case <-c.leader.Done: // on a machine that is too busy it may lose the lead by itself
-	case <-time.After(2 * time.Second):
+	case <-time.After(time.Second):
 	}
 }
 
@@ -188,16 +189,9 @@ func (c *chaos) moment() {
 func (c *chaos) killLeader() {
 	c.moment()
 	c.leader.kill()
-	c.bury()
-	c.succeed()
-}
-
-// bury takes away what is left of the leader, which has ended.
-func (c *chaos) bury() {
-	identity := c.leader.identity()
-	c.leader.killed = true
-	c.leader.discard()
-	c.outlive(identity)
+	c.bury(c.leader)
+	c.awaitTakeover()
+	c.promote()
 }
 
 // suspendLeader suspends the leader for so short that it keeps the lead, or for so long that the standby has it and pays. Then the leader
@@ -211,19 +205,72 @@ func (c *chaos) suspendLeader() {
 		c.tally.kept++
 		return
 	}
-	c.led = awaitLeader(c.t, c.led)
+	c.awaitTakeover()
 	time.Sleep(time.Duration(c.random.Int64N(int64(2 * time.Second))))
 	c.leader.Signal(syscall.SIGCONT)
-	c.leader.awaitEnd()
-	c.tally.takeovers++
-	c.bury()
+	select {
+	case <-c.leader.Done:
+		c.tally.takeovers++
+		c.bury(c.leader)
+		c.promote()
+	case <-c.standby.Done: // which lost the lead to the leader again: the machine is too busy
+		c.replaceStandby()
+	case <-time.After(patience):
+		c.t.Fatal("two managers lead")
+	}
+}
+
+// promote makes the standby, which leads, the leader, and starts another.
+func (c *chaos) promote() {
 	c.leader, c.standby = c.standby, startManager(c.t, operator, c.arguments...)
 }
 
-// succeed waits until the standby leads, and starts another.
-func (c *chaos) succeed() {
-	c.led = awaitLeader(c.t, c.led)
-	c.leader, c.standby = c.standby, startManager(c.t, operator, c.arguments...)
+// awaitTakeover waits until the standby leads. On a machine that is too busy it may lose the lead at once, and another takes its place.
+func (c *chaos) awaitTakeover() {
+	await(c.t, "the standby leads", func() error {
+		select {
+		case <-c.standby.Done:
+			c.replaceStandby()
+		default:
+		}
+		now := leader(c.t)
+		if now == "" || now == c.led {
+			return fmt.Errorf("%q leads", now)
+		}
+		c.led = now
+		return nil
+	})
+}
+
+// keepTwo sees to it that two managers run: on a machine that is too busy they lose the lead by themselves, and end.
+func (c *chaos) keepTwo() {
+	select {
+	case <-c.standby.Done:
+		c.replaceStandby()
+	default:
+	}
+	select {
+	case <-c.leader.Done:
+		c.tally.starved++
+		c.bury(c.leader)
+		c.promote()
+		c.led = leader(c.t)
+	default:
+	}
+}
+
+func (c *chaos) replaceStandby() {
+	c.bury(c.standby)
+	c.standby = startManager(c.t, operator, c.arguments...)
+	c.tally.starved++
+}
+
+// bury takes away what is left of a process that has ended.
+func (c *chaos) bury(m *manager) {
+	identity := m.identity()
+	m.killed = true
+	m.discard()
+	c.outlive(identity)
 }
 
 // outlive makes what a dead process left behind as old as if its quarantine were over, once nothing of it can land any more. What a
@@ -269,6 +316,7 @@ func (c *chaos) calm() {
 	}
 	var last error
 	for deadline := time.Now().Add(10 * time.Minute); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+		c.keepTwo()
 		if last = c.settled(); last == nil {
 			return
 		}
@@ -375,7 +423,7 @@ func (s *side) resolve(o order) {
 func (c *chaos) quiet() {
 	c.leader.stop()
 	versions, calls := c.versions(), c.moneyCalls()
-	c.succeed()
+	c.awaitTakeover()
 	time.Sleep(5 * time.Second)
 	if now := c.moneyCalls(); now != calls {
 		c.t.Errorf("%d calls that move money were made after everything had come to rest", now-calls)

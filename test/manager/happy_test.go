@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -9,7 +10,9 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -72,6 +75,20 @@ func TestHappyPath(t *testing.T) {
 		return because(own.Status.Conditions, metav1.ConditionFalse, v1alpha1.ReasonOwnInvoice)
 	})
 
+	deposit, settlement := testkit.MakeDepositAddress(reference.namespace, "till"), testkit.MakeSettlement(reference.namespace, "monday")
+	reference.create(deposit)
+	reference.create(settlement)
+	await(t, "there is an address, and the balance is settled", func() error {
+		reference.get(deposit)
+		reference.get(settlement)
+		return errors.Join(because(deposit.Status.Conditions, metav1.ConditionTrue, v1alpha1.ReasonAddressIssued),
+			because(settlement.Status.Conditions, metav1.ConditionTrue, v1alpha1.ReasonSettlementDone))
+	})
+	documented.expire(&v1alpha1.LightningInvoice{ObjectMeta: metav1.ObjectMeta{Namespace: documented.namespace, Name: "shop"}})
+	for _, object := range []client.Object{paid[0].object, sent.object, settlement} {
+		reference.expire(object)
+	}
+
 	// What is not seen every day, and yet needs rights: a send whose answer is lost, and a reader of metrics.
 	reference.service.fault(t, sandbox.Fault{Kind: sandbox.FaultDropAnswer, Operation: sandbox.OnchainEnd})
 	reference.awaitPaid(reference.send("main", "bonus", 40_000))
@@ -99,12 +116,28 @@ func TestHappyPath(t *testing.T) {
 	checkNoSecretShown(t, documented.namespace, reference.namespace, testkit.OperatorNamespace)
 }
 
+// expire lets a finished resource go, by its own time to live.
+func (w *world) expire(object client.Object) {
+	w.t.Helper()
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"ttlSecondsAfterFinished":0}}`))
+	if err := api.Patch(w.t.Context(), object, patch); err != nil {
+		w.t.Fatalf("giving %s a time to live: %v", object.GetName(), err)
+	}
+	await(w.t, object.GetName()+" is gone", func() error {
+		err := api.Get(w.t.Context(), client.ObjectKeyFromObject(object), object)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return errors.Join(errors.New("it is there"), err)
+	})
+}
+
 // checkNoSecretShown looks through everything but Secrets that namespaces hold.
 func checkNoSecretShown(t *testing.T, namespaces ...string) {
 	t.Helper()
 	for _, namespace := range namespaces {
 		shown, err := kubectl.Run(t.Context(), nil, "get", "-n", namespace, "-o", "yaml",
-			"wallets,lightninginvoices,lightningpayments,onchainsends,paymentrecords,leases,events,configmaps")
+			"wallets,lightninginvoices,lightningpayments,onchainsends,depositaddresses,settlements,paymentrecords,leases,events,configmaps")
 		if err != nil {
 			t.Fatal(err)
 		}
