@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
 
@@ -234,7 +235,26 @@ func pauses() []plot {
 			run: func(c *scene, b boundary) { paused(c, b, r.until) },
 		})
 	}
-	return all
+	return append(all, plot{
+		name:  "leader paused, resumed when another payment has begun",
+		suits: func(s subject, b boundary) bool { return s.pays() && b.n <= b.end() },
+		run:   rivaled,
+	})
+}
+
+// rivaled has the other process begin a payment of the same wallet that is not the one at which the leader stopped.
+func rivaled(c *scene, b boundary) {
+	rival := c.subject.make(c.world)
+	rival.SetName("rival")
+	c.rival = rival
+	paused(c, b, func(call string, after bool) bool { return after && strings.HasSuffix(call, "-begin") })
+	if end, reason := c.endOf(rival); end != "Succeeded" {
+		c.violate("the other payment is %s for %s", end, reason)
+	}
+	key, _, _ := c.order(rival)
+	if count := len(c.sandbox.Moved(key)); count != 1 {
+		c.violate("the other payment moved money %d times", count)
+	}
 }
 
 func paused(c *scene, b boundary, until func(call string, after bool) bool) {
@@ -276,18 +296,26 @@ func paused(c *scene, b boundary, until func(call string, after bool) bool) {
 		}
 	}
 	c.boundary = func(call string, after bool) error {
+		if now := c.clock.Now().Sub(since); !resumed && b.inside() && strings.HasSuffix(call, "-begin") && now < payment.DefaultPolicy().Quarantine {
+			c.violate("the other begins %v after a call that may still land", now)
+		}
 		if !resumed && until(call, after) {
 			c.disturbed = true
 			release()
 		}
 		return nil
 	}
-	c.play(c.object)
+	objects := []client.Object{c.object}
+	if c.rival != nil {
+		c.create(c.rival)
+		objects = []client.Object{c.rival, c.object}
+	}
+	c.play(objects...)
 	c.boundary = nil
 	if !resumed {
 		release()
 	}
-	c.play(c.object)
+	c.play(objects...)
 	c.violations += leader.violations
 	c.judge(judging{
 		// Whoever takes over cannot ask this service for the answer that the paused one waits for.
