@@ -432,7 +432,7 @@ func expectedOf(o operation, steps []step, f *singleFault, at int) expected {
 		return len(steps)
 	}
 	end := call(0, func(s step) bool { return strings.HasSuffix(s.call, "/onchain-send-end") })
-	ahead, answered := end-1, call(end, func(s step) bool { return s.call == "K patch PaymentRecord" })
+	ahead, claimed := end-1, call(end, func(s step) bool { return s.call == "K create PaymentRecord" })
 	switch {
 	case f.class == "U" && at == end && f.kind == kindOtherObject:
 		want.unknown = true // whose it is cannot be known from any service
@@ -440,8 +440,8 @@ func expectedOf(o operation, steps []step, f *singleFault, at int) expected {
 	case f.class == "U" && at == end:
 		want.unknown = !f.clear
 	case f.crash != nil:
-		// From the write-ahead to the record of the answer.
-		from, until := ahead, answered
+		// From the write-ahead to the claim of the answered id.
+		from, until := ahead, claimed
 		want.unknown = (at > from || at == from && *f.crash) && (at < until || at == until && !*f.crash)
 	}
 	return want

@@ -145,6 +145,11 @@ func (r *pass) observe(ctx context.Context) error {
 	if r.facts.Record, err = r.Records.Get(ctx, r.facts.Order.RecordName()); err != nil {
 		return err
 	}
+	if record := r.facts.Record; record != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && record.Journal.Phase == v1alpha1.RecordSubmitting {
+		if r.facts.ClaimedSend, err = r.Records.ClaimedSend(ctx, record); err != nil {
+			return err
+		}
+	}
 	if r.wallet != nil && r.facts.Order.Kind == v1alpha1.RecordOnchainSend && r.facts.NoSpending == nil {
 		r.facts.NoSpending, err = r.journalObstacle(ctx, known.XpubVanilla)
 	}

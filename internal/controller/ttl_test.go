@@ -71,8 +71,10 @@ func TestFinishedResourcesGo(t *testing.T) {
 // time, and nothing is paid again.
 func TestDeclaredAgainAfterItsTime(t *testing.T) {
 	for name, declare := range map[string]func(w *world, ttl int32) client.Object{
-		"Lightning": func(w *world, ttl int32) client.Object { return w.payment("rent", w.supplierInvoice(5000)).TTL(ttl).Obj() },
-		"on-chain":  func(w *world, ttl int32) client.Object { return w.send("payroll", 20_000).TTL(ttl).Obj() },
+		"Lightning": func(w *world, ttl int32) client.Object {
+			return w.payment("rent", w.supplierInvoice(5000)).TTL(ttl).Obj()
+		},
+		"on-chain": func(w *world, ttl int32) client.Object { return w.send("payroll", 20_000).TTL(ttl).Obj() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, sandbox.Documented)

@@ -55,6 +55,8 @@ type Facts struct {
 	Waiting *Obstacle
 	// NoSpending is why the wallet cannot pay now, although the service can be asked.
 	NoSpending *Obstacle
+	// ClaimedSend is the service's id of the send, where it answered one and the process died before the record said so.
+	ClaimedSend string
 	// Held is what the last step ran into.
 	Held *Obstacle
 	// FeeEstimateSats is nil where the service was not asked yet.
@@ -371,6 +373,10 @@ func reasonOf(phase v1alpha1.RecordPhase) string {
 // decideUnclearEnd is for an on-chain send whose submission has no answer.
 func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
+	if f.ClaimedSend != "" {
+		next := Accepted(journal, f.ClaimedSend)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	}
 	why := ""
 	switch {
 	case f.Profile != v1alpha1.ProfileReference:

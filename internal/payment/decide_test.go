@@ -574,6 +574,14 @@ func TestDecide(t *testing.T) {
 			},
 			want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute), wantMentions: []string{"waiting for its outcome"},
 		},
+		"a send whose id was claimed is submitted": {
+			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.ClaimedSend = "7" },
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordSubmitted),
+		},
+		"a send whose id was claimed is submitted, also while it is being deleted": {
+			order: onchain, phase: v1alpha1.RecordSubmitting, now: landed, change: func(f *Facts) { f.ClaimedSend, f.Deleting = "7", true },
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordSubmitted),
+		},
 		"a manifest that cannot be read, of a payment that was claimed, goes when it is deleted": {
 			order: lightning, phase: v1alpha1.RecordClaimed, change: func(f *Facts) { f.Order, f.Deleting = nil, true },
 			want: rests(v1alpha1.PaymentPending, v1alpha1.ReasonCancelled, 0).unheld().writing(v1alpha1.RecordCancelled),

@@ -429,9 +429,7 @@ func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requ
 		// Taken, and nobody knows as what: as good as no answer.
 		return next, nil, false
 	case answer == EndAccepted:
-		next.Phase = v1alpha1.RecordSubmitted
-		next.RequestID = Limit(requestID, 256)
-		return next, nil, !repeated // the call that had no answer may still land, and end what is begun next
+		return Accepted(next, requestID), nil, !repeated // the call that had no answer may still land, and end what is begun next
 	case answer == EndNotSent && !repeated:
 		return Refused(next, refusal, policy, now), nil, true
 	case answer == EndRefused && !lightning && !repeated:
@@ -445,6 +443,14 @@ func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requ
 		return Undecidable(next, unclearOnchain(order, next, "this service is not known to answer a repetition with the first one's send"), now), nil, false
 	}
 	return next, nil, false
+}
+
+// Accepted is the journal of a payment that the service took, and answered its id.
+func Accepted(journal v1alpha1.PaymentJournal, requestID string) v1alpha1.PaymentJournal {
+	next := *journal.DeepCopy()
+	next.Phase = v1alpha1.RecordSubmitted
+	next.RequestID = Limit(requestID, 256)
+	return next
 }
 
 // Refused is the journal of an attempt that the service provably did not carry out: it was never asked to, it refused to begin it, or

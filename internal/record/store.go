@@ -21,6 +21,8 @@ const (
 	LabelFingerprint = "payments.utexo.com/master-fingerprint"
 	// LabelPaymentHash is the payment hash without its last digit: a label's value has 63 characters at most.
 	LabelPaymentHash = "payments.utexo.com/payment-hash"
+	// LabelRecord is, of a claim, the record that it belongs to, cut to 63 characters.
+	LabelRecord = "payments.utexo.com/record"
 )
 
 // psbtKey is the key of an attempt's Secret that holds the unsigned PSBT.
@@ -75,10 +77,16 @@ func (s *Store) Claim(ctx context.Context, name string, spec v1alpha1.PaymentRec
 func labels(spec v1alpha1.PaymentRecordSpec) map[string]string {
 	found := map[string]string{LabelKind: string(spec.Kind), LabelFingerprint: spec.Wallet.MasterFingerprint}
 	if len(spec.PaymentHash) == 64 {
-		found[LabelPaymentHash] = spec.PaymentHash[:63]
+		found[LabelPaymentHash] = labelled(spec.PaymentHash)
+	}
+	if spec.RecordRef != "" {
+		found[LabelRecord] = labelled(spec.RecordRef)
 	}
 	return found
 }
+
+// labelled is as much of text as a label's value can hold.
+func labelled(text string) string { return text[:min(len(text), 63)] }
 
 // Swap writes journal to record if nobody wrote to it since it was read, and returns the record as it then is. A conflict
 // (apierrors.IsConflict) means that somebody knows more than the caller.
@@ -111,7 +119,7 @@ func (s *Store) patch(ctx context.Context, record, next *v1alpha1.PaymentRecord)
 // PublishedInvoice returns a record of a LightningInvoice that the wallets of a service issued with a payment hash, or nil.
 func (s *Store) PublishedInvoice(ctx context.Context, paymentHash, server string) (*v1alpha1.PaymentRecord, error) {
 	records, err := s.list(ctx, client.MatchingLabels{
-		LabelKind: string(v1alpha1.RecordLightningInvoice), LabelPaymentHash: paymentHash[:63],
+		LabelKind: string(v1alpha1.RecordLightningInvoice), LabelPaymentHash: labelled(paymentHash),
 	}, 0)
 	if err != nil {
 		return nil, err
@@ -158,6 +166,22 @@ func (s *Store) PublishedInvoices(ctx context.Context) ([]string, error) {
 			return names, nil
 		}
 	}
+}
+
+// ClaimedSend returns the send id of a service that was claimed for a record; empty where none was.
+func (s *Store) ClaimedSend(ctx context.Context, record *v1alpha1.PaymentRecord) (string, error) {
+	claims, err := s.list(ctx, client.MatchingLabels{
+		LabelKind: string(v1alpha1.RecordSendClaim), LabelRecord: labelled(record.Name),
+	}, 0)
+	if err != nil {
+		return "", err
+	}
+	for i := range claims {
+		if claims[i].Spec.RecordRef == record.Name {
+			return claims[i].Spec.RequestID, nil
+		}
+	}
+	return "", nil
 }
 
 func (s *Store) list(ctx context.Context, labels client.MatchingLabels, limit int64) ([]v1alpha1.PaymentRecord, error) {
