@@ -323,6 +323,7 @@ func runScript(op operation, sc *script, tracing bool) *sim {
 	s.restOf(op)
 	s.service.ClearFaults(0)
 	sc.strikes = nil
+	s.settle(time.Minute) // a Wallet that was replaced is looked at again, too
 	s.restOf(op)
 	if op.declare == nil {
 		s.judgeWallet()
