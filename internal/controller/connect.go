@@ -53,6 +53,14 @@ type Connector struct {
 
 	mutex   sync.Mutex
 	clients map[types.NamespacedName]cachedClient
+	keys    map[types.NamespacedName]cachedKeys
+}
+
+// cachedKeys are the keys that were derived from a Secret, kept while the Secret, which is read each time, says the same: deriving them
+// takes longer than all else that a look at a payment does.
+type cachedKeys struct {
+	digest [sha256.Size]byte
+	set    *keys.Set
 }
 
 // cachedClient is a client that is kept while what it was made from does not change, for its connections and what it learnt of the
@@ -90,6 +98,7 @@ func (c *Connector) Forget(name types.NamespacedName) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	c.drop(name)
+	delete(c.keys, name)
 }
 
 func (c *Connector) drop(name types.NamespacedName) {
@@ -153,14 +162,47 @@ func (c *Connector) loadKeys(ctx context.Context, wallet *v1alpha1.Wallet, conne
 	name := wallet.Spec.Keys.SecretRef.Name
 	data, obstacle, err := c.secret(ctx, wallet.Namespace, name)
 	if obstacle != nil || err != nil {
+		c.forgetKeys(wallet)
 		return obstacle, err
 	}
-	set, obstacle := keySet(name, data, network)
+	set, obstacle := c.derived(wallet, name, data)
 	if obstacle != nil {
 		return obstacle, nil
 	}
 	connection.Public, connection.Signer = set.Public(), signer.NewLocal(set)
 	return nil, nil
+}
+
+// derived returns the keys of a Wallet, from memory where its Secret still says what they were made from.
+func (c *Connector) derived(wallet *v1alpha1.Wallet, secret string, data map[string][]byte) (*keys.Set, *payment.Obstacle) {
+	name := client.ObjectKeyFromObject(wallet)
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%q %q", wallet.Spec.Network, data) // maps print in the order of their keys
+	digest := [sha256.Size]byte(hash.Sum(nil))
+	c.mutex.Lock()
+	kept, ok := c.keys[name]
+	c.mutex.Unlock()
+	if ok && kept.digest == digest {
+		return kept.set, nil
+	}
+	set, obstacle := keySet(secret, data, bitcoin.Network(wallet.Spec.Network))
+	if obstacle != nil {
+		c.forgetKeys(wallet)
+		return nil, obstacle
+	}
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.keys == nil {
+		c.keys = map[types.NamespacedName]cachedKeys{}
+	}
+	c.keys[name] = cachedKeys{digest, set}
+	return set, nil
+}
+
+func (c *Connector) forgetKeys(wallet *v1alpha1.Wallet) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	delete(c.keys, client.ObjectKeyFromObject(wallet))
 }
 
 // keySet makes keys of a Secret's data, in either of its two forms.
