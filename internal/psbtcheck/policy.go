@@ -2,11 +2,13 @@ package psbtcheck
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/btcsuite/btcd/txscript/v2"
 
 	"github.com/utexo/utexo-operator/internal/amount"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/keys"
 )
 
 // Policy is what a PSBT may do. Zero limits are limits of zero: the zero Policy refuses every PSBT. Start from DefaultPolicy.
@@ -74,7 +76,7 @@ func (i *Inspection) checkInputs(p Policy) error {
 			return refuse(LayerPolicy, UnusualSighash, "input %d asks for signature hash type %#x; only the default, which covers the whole transaction, is signed", n, input.Sighash)
 		}
 	}
-	if p.VanillaOnly && i.OwnInputs.Colored > 0 {
+	if p.VanillaOnly && slices.ContainsFunc(i.Inputs, func(input Input) bool { return input.Path.Account == keys.Colored }) {
 		return refuse(LayerPolicy, ColoredInput, "it spends %d sat of colored coins, which may carry assets, where no asset is to move", i.OwnInputs.Colored)
 	}
 	return nil

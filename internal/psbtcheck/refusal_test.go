@@ -473,3 +473,12 @@ func TestCountsDoNotAllocate(t *testing.T) {
 		t.Errorf("%d bytes were allocated for a PSBT of %d", grown, len(text))
 	}
 }
+
+// TestColoredCoinsOfNoValue spends a colored coin of 0 sat, which carries assets like any other.
+func TestColoredCoinsOfNoValue(t *testing.T) {
+	inspection := &Inspection{Version: 2, VSize: 100, Weight: 400, Inputs: []Input{{Path: keys.Path{Account: keys.Colored}}}}
+	err := inspection.Check(Policy{VanillaOnly: true})
+	if refusal, ok := errors.AsType[*Refusal](err); !ok || refusal.Code != ColoredInput {
+		t.Errorf("got %v, want a refusal of the colored coin", err)
+	}
+}

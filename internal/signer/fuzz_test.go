@@ -132,7 +132,7 @@ func FuzzTransaction(f *testing.F) {
 				unusual = true
 			}
 			value := values[choose(len(values))]
-			colored = colored || place.Account == keys.Colored && value > 0 // where it is not 0, the signature is void (BIP 341)
+			colored = colored || place.Account == keys.Colored
 			in.WitnessUtxo = wire.NewTxOut(value, script)
 			spent += amount.Sat(value)
 			inputs = append(inputs, in)
