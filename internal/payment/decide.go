@@ -167,6 +167,9 @@ func decideUnclaimed(f Facts) Decision {
 	case f.GivenUp != nil:
 		// What was called failed may have been paid in another way since: it stays failed, whatever is possible now.
 		return f.stop(f.GivenUp)
+	case f.Invalid != nil && f.NoSpending != nil && f.NoSpending.Reason == v1alpha1.ReasonJournalLost:
+		// It was held because it may have been made before the records were lost; its time is over, and that nobody knows.
+		return f.stop(deadEnd(f.Invalid.Reason, "records of earlier payments of the wallet were lost, and whether this was sent before nobody here knows: look for it on the chain. Now it is not sent any more: %s", f.Invalid.Message))
 	case f.Invalid != nil:
 		return f.stop(f.Invalid)
 	case f.Waiting != nil:

@@ -574,6 +574,13 @@ func TestDecide(t *testing.T) {
 			},
 			want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute), wantMentions: []string{"waiting for its outcome"},
 		},
+		"a send that waited for lost records until its time was over is not called unsent": {
+			order: onchain, change: func(f *Facts) {
+				f.Invalid = deadEnd(v1alpha1.ReasonValidityElapsed, "spec.validUntil passed")
+				f.NoSpending = &Obstacle{Reason: v1alpha1.ReasonJournalLost, Message: "records are missing"}
+			},
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonValidityElapsed), wantMentions: []string{"lost", "nobody here knows", "look for it on the chain"},
+		},
 		"a send whose id was claimed is submitted": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.ClaimedSend = "7" },
 			want: outcome{Step: Continue}.writing(v1alpha1.RecordSubmitted),
