@@ -209,21 +209,20 @@ const publishAttempts = 30
 // look asks the service for an invoice by its id and, where the service lost that, by its payment hash.
 func look(ctx context.Context, published *v1alpha1.PaymentRecord, service *utexo.Client) invoice.Seen {
 	found, presence, _ := service.ReceiveRequest(ctx, published.Spec.RequestID)
-	switch presence {
-	case utexo.Present:
-		if found.PaymentRequest != "" && found.PaymentRequest != published.Spec.PaymentRequest {
-			return invoice.NoAnswer // of another invoice
-		}
+	another := presence == utexo.Present && found.PaymentRequest != "" && found.PaymentRequest != published.Spec.PaymentRequest
+	switch {
+	case another: // only the list can tell
+	case presence == utexo.Present:
 		return map[utexo.ReceiveStatus]invoice.Seen{
 			utexo.ReceiveOpen: invoice.Open, utexo.ReceiveSettled: invoice.Settled, utexo.ReceiveExpired: invoice.Expired,
 			utexo.ReceiveFailed: invoice.Failed,
 		}[found.Status]
-	case utexo.PresenceUnknown:
+	case presence == utexo.PresenceUnknown:
 		return invoice.NoAnswer
 	}
 	payments, err := service.ListPayments(ctx)
 	switch {
-	case errors.Is(err, utexo.ErrNotAvailable):
+	case errors.Is(err, utexo.ErrNotAvailable) && !another:
 		return invoice.Lost
 	case err != nil:
 		return invoice.NoAnswer
