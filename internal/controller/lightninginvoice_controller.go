@@ -63,6 +63,13 @@ func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl
 	}
 	for range maxSteps {
 		decision := invoice.Decide(facts, r.Clock.Now())
+		if facts.Record == nil && decision.Status.Phase == v1alpha1.InvoiceFailed && decision.Status.IssueAttempts > 0 {
+			// Another process may still have an answer to publish: who is first counts.
+			if facts.Record, err = r.giveUp(ctx, &object, decision.Status.Conditions); err != nil {
+				return resultFor(err)
+			}
+			continue
+		}
 		if decision.Journal != nil {
 			if facts.Record, err = r.Records.Swap(ctx, facts.Record, *decision.Journal); err != nil {
 				return resultFor(err)
@@ -175,13 +182,23 @@ func notIssued(err error) (*payment.Obstacle, bool) {
 	return obstacle, true
 }
 
-// publish records the one invoice of the resource. A lost answer to the write is mended by writing the same invoice again.
+// giveUp records that no invoice of the resource is published any more. Where one was meanwhile it returns that one's record.
+func (r *LightningInvoiceReconciler) giveUp(ctx context.Context, object *v1alpha1.LightningInvoice, conditions []metav1.Condition) (*v1alpha1.PaymentRecord, error) {
+	spec, journal := invoice.GiveUp(object.Spec.WalletRef.Name, meta.FindStatusCondition(conditions, v1alpha1.ConditionReady))
+	return r.record(ctx, object, spec, journal)
+}
+
+// publish records the one invoice of the resource. Where it was given up meanwhile it returns the record that says so.
 func (r *LightningInvoiceReconciler) publish(ctx context.Context, object *v1alpha1.LightningInvoice, spec v1alpha1.PaymentRecordSpec,
 ) (*v1alpha1.PaymentRecord, error) {
-	journal := v1alpha1.PaymentJournal{
-		Phase:  v1alpha1.RecordHeld,
-		Holder: v1alpha1.RecordHolder{Kind: "LightningInvoice", Namespace: object.Namespace, Name: object.Name, UID: string(object.UID)},
-	}
+	return r.record(ctx, object, spec, v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld})
+}
+
+// record creates the one record of the resource. A lost answer to the write is mended by writing the same again.
+func (r *LightningInvoiceReconciler) record(ctx context.Context, object *v1alpha1.LightningInvoice, spec v1alpha1.PaymentRecordSpec,
+	journal v1alpha1.PaymentJournal,
+) (*v1alpha1.PaymentRecord, error) {
+	journal.Holder = v1alpha1.RecordHolder{Kind: "LightningInvoice", Namespace: object.Namespace, Name: object.Name, UID: string(object.UID)}
 	ctx = context.WithoutCancel(ctx)
 	for attempt := 1; ; attempt++ {
 		published, _, err := r.Records.Claim(ctx, invoice.RecordName(string(object.UID)), spec, journal)

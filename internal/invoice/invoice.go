@@ -85,6 +85,7 @@ type Decision struct {
 // Decide returns what to do next for one invoice.
 //
 //	published   situation                          step, phase
+//	given up    any                                Rest, Failed
 //	no          waiting, refused a moment ago      Rest, Pending
 //	no          three answers lost, failed before  Rest, Failed
 //	no          otherwise                          Issue, Pending
@@ -95,8 +96,11 @@ type Decision struct {
 func Decide(f Facts, now time.Time) Decision {
 	status := *f.Invoice.Status.DeepCopy()
 	status.ObservedGeneration = f.Invoice.Generation
-	if f.Record == nil {
+	switch {
+	case f.Record == nil:
 		return decideUnpublished(f, status, now)
+	case IsGivenUp(f.Record):
+		return decideGivenUp(f, status, now)
 	}
 	publish(&status, f.Record)
 	expires := status.ExpiresAt.Time
@@ -112,6 +116,26 @@ func Decide(f Facts, now time.Time) Decision {
 		return unseen(f, status, now)
 	}
 	return decideSeen(f, status, *f.Sighting, now)
+}
+
+// IsGivenUp reports whether record says that no invoice of the resource is published any more.
+func IsGivenUp(record *v1alpha1.PaymentRecord) bool { return record.Spec.PaymentRequest == "" }
+
+// GiveUp is what is recorded in the place of an invoice that was asked for and is given up: a process that is slow to publish its answer
+// finds the place taken, and nobody is shown an invoice that nobody watches. ready is the condition Ready that says why.
+func GiveUp(wallet string, ready *metav1.Condition) (v1alpha1.PaymentRecordSpec, v1alpha1.PaymentJournal) {
+	spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordLightningInvoice, Wallet: v1alpha1.RecordWallet{Name: wallet}}
+	return spec, v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Reason: ready.Reason, Message: ready.Message}
+}
+
+// decideGivenUp is for an invoice that was given up before one was published.
+func decideGivenUp(f Facts, status v1alpha1.LightningInvoiceStatus, now time.Time) Decision {
+	if f.Deleting {
+		return Decision{Status: f.Invoice.Status}
+	}
+	return rest(f, status, v1alpha1.InvoiceFailed, readiness.Summary{
+		Outcome: readiness.DeadEnd, Reason: f.Record.Journal.Reason, Message: f.Record.Journal.Message,
+	}, now, 0)
 }
 
 // isGivenUp reports whether phase told a person that the invoice is over. It is watched on for some time: neither word is final at the
