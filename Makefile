@@ -86,10 +86,13 @@ chaos: envtest ## Kill and suspend managers that make PAYMENTS payments, KILLS a
 pairs: ## Run every operation with all ordered pairs of faults (an hour or more), or the one PAIR with its timeline
 	PAIRS=all PAIR=$(PAIR) go test ./test/simulation -run '^TestPairs$$' -count=1 -timeout 0 -v
 
+.PHONY: drill
+drill: envtest ## Lose and restore a cluster with 200 payments, in every way there is; make test does it with 40
+	DRILL_PAYMENTS=200 go test ./internal/controller -run '^TestRestoreDrill$$' -count=1 -timeout 0 -v
+
 .PHONY: fuzz-short
-fuzz-short: envtest ## Run every fuzz target for FUZZTIME
-	@git ls-files -co --exclude-standard '*_test.go' | xargs grep -oH '^func Fuzz[A-Za-z0-9_]*' | while IFS=: read -r file name; do \
-	  go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; done
+fuzz-short: ## Run every fuzz target for FUZZTIME
+	@hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: model
 model: ## Search all states of the payment protocol with MODEL_FAULTS faults (minutes); make test does it with two

@@ -3,11 +3,13 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -191,9 +193,10 @@ const referencePoll = 5 * time.Second
 // project writes the status.
 func (l lightningPayable) project(order *payment.Order, record *v1alpha1.PaymentRecord, facts *payment.Facts, projection payment.Projection, now time.Time) {
 	status := &l.Status
+	was := status.Phase
 	status.ObservedGeneration = l.Generation
 	status.Phase = projection.Phase
-	status.Conditions = readiness.Conditions(status.Conditions, l.Generation, projection.Summary, now)
+	status.Conditions = paymentConditions(status.Conditions, l.Generation, projection.Summary, now)
 	if order != nil {
 		sats := int64(order.AmountSats)
 		status.PaymentHash, status.Payee, status.AmountSats, status.Asset = order.PaymentHash, order.Destination, &sats, order.Asset
@@ -214,12 +217,34 @@ func (l lightningPayable) project(order *payment.Order, record *v1alpha1.Payment
 		status.FeeEstimateSats = journal.FeeEstimateSats
 	}
 	status.Attempt = attemptOf(&journal)
-	status.CompletedAt = secondsOf(journal.CompletedAt)
+	status.CompletedAt = completedAt(status.CompletedAt, was, status.Phase, &journal)
+}
+
+// paymentConditions are the conditions of a payment. Where it has no record any more, what was known of its outcome stays.
+func paymentConditions(existing []metav1.Condition, generation int64, summary readiness.Summary, now time.Time) []metav1.Condition {
+	was := meta.FindStatusCondition(existing, v1alpha1.ConditionOutcomeKnown)
+	said := slices.ContainsFunc(summary.Also, func(c metav1.Condition) bool { return c.Type == v1alpha1.ConditionOutcomeKnown })
+	if was != nil && !said {
+		kept := *was
+		if kept.Status == metav1.ConditionUnknown {
+			kept.Reason, kept.Message = summary.Reason, summary.Message
+		}
+		summary.Also = append(slices.Clone(summary.Also), kept)
+	}
+	return readiness.Conditions(existing, generation, summary, now)
 }
 
 // isOurs reports whether record is that of order, and not of another resource's or an earlier one's.
 func isOurs(order *payment.Order, record *v1alpha1.PaymentRecord) bool {
 	return order != nil && record != nil && payment.SameHolder(order.Holder, record.Journal.Holder) && payment.SameOrder(record, order)
+}
+
+// completedAt is when a payment came to its end. It does not move while the payment stays there: a record may be given up twice.
+func completedAt(known *metav1.Time, was, is v1alpha1.PaymentPhase, journal *v1alpha1.PaymentJournal) *metav1.Time {
+	if known != nil && was == is && journal.CompletedAt != nil {
+		return known
+	}
+	return secondsOf(journal.CompletedAt)
 }
 
 func attemptOf(journal *v1alpha1.PaymentJournal) *v1alpha1.Attempt {

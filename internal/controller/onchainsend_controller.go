@@ -11,7 +11,6 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
 	"github.com/utexo/utexo-operator/internal/payment"
-	"github.com/utexo/utexo-operator/internal/readiness"
 )
 
 // OnchainSendReconciler sends on-chain.
@@ -65,9 +64,10 @@ func (o onchainPayable) resolve(_ context.Context, p *Payments, wallet *v1alpha1
 // project writes the status.
 func (o onchainPayable) project(order *payment.Order, record *v1alpha1.PaymentRecord, _ *payment.Facts, projection payment.Projection, now time.Time) {
 	status := &o.Status
+	was := status.Phase
 	status.ObservedGeneration = o.Generation
 	status.Phase = projection.Phase
-	status.Conditions = readiness.Conditions(status.Conditions, o.Generation, projection.Summary, now)
+	status.Conditions = paymentConditions(status.Conditions, o.Generation, projection.Summary, now)
 	if !isOurs(order, record) {
 		return
 	}
@@ -79,5 +79,5 @@ func (o onchainPayable) project(order *payment.Order, record *v1alpha1.PaymentRe
 	status.ServerStatus, status.ErrorCode, status.ErrorMessage = journal.ServerStatus, journal.ErrorCode, journal.ErrorMessage
 	status.Retryable = journal.Retryable
 	status.Attempt = attemptOf(&journal)
-	status.CompletedAt = secondsOf(journal.CompletedAt)
+	status.CompletedAt = completedAt(status.CompletedAt, was, status.Phase, &journal)
 }

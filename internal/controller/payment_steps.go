@@ -35,8 +35,11 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 		result, err := r.Spender.Repeat(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)
 		return r.took(ctx, result, err)
 	case payment.Observe:
-		asked := r.Clock.Now()
-		seen, err := r.Spender.Look(ctx, r.facts.Order, r.facts.Record, r.session)
+		asked, record := r.Clock.Now(), r.facts.Record
+		if record == nil {
+			record = &v1alpha1.PaymentRecord{}
+		}
+		seen, err := r.Spender.Look(ctx, r.facts.Order, record, r.session)
 		if err != nil {
 			return err
 		}
@@ -105,8 +108,8 @@ func (r *pass) claim(ctx context.Context) error {
 	return r.unclaim(ctx)
 }
 
-// unclaim gives a record up again that was claimed for a resource which is gone, as a cache may not know yet: nobody would drive it, and
-// it would keep everybody else from the payment.
+// unclaim gives a record up again that was claimed for a resource which is gone, or was called failed, as a cache may not know yet: nobody
+// would drive it, and it would keep everybody else from the payment.
 func (r *pass) unclaim(ctx context.Context) error {
 	journal := r.facts.Record.Journal
 	if journal.Phase != v1alpha1.RecordClaimed || journal.Holder != r.facts.Order.Holder {
@@ -118,7 +121,13 @@ func (r *pass) unclaim(ctx context.Context) error {
 	case client.IgnoreNotFound(err) != nil:
 		return fmt.Errorf("reading the payment: %w", err)
 	case err == nil && current.inner().GetUID() == r.object.inner().GetUID() && current.inner().GetDeletionTimestamp().IsZero():
-		return nil
+		if r.facts.GivenUp = givenUp(current); r.facts.GivenUp == nil {
+			return nil
+		}
+		r.object, r.before = current, current.copy() // whose status then tells of the record
+		next := payment.GiveUp(journal, r.facts.GivenUp.Reason, r.facts.GivenUp.Message, r.Clock.Now())
+		r.facts.Record, err = r.Records.Swap(ctx, r.facts.Record, next)
+		return err
 	}
 	r.facts.Deleting = true
 	next := payment.GiveUp(journal, v1alpha1.ReasonCancelled, "deleted before anything was sent", r.Clock.Now())

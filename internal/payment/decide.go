@@ -91,6 +91,7 @@ type Decision struct {
 //
 //	record            situation                                     step
 //	none, released    invalid, deleting, waiting, suspended         Rest
+//	none, Claimed     too late to start (Lightning)                 Observe: adopt what the service has
 //	                  no fee estimate yet (Lightning)               Estimate
 //	                  estimate above the cap                        Rest (dead end)
 //	                  otherwise                                     Claim
@@ -136,7 +137,7 @@ func Decide(f Facts, policy Policy, now time.Time) Decision {
 			next := GiveUp(record.Journal, v1alpha1.ReasonCancelled, "the wallet's keys or service changed before anything was sent", now)
 			return Decision{Step: Continue, Journal: &next, Hold: true}
 		}
-		return decideClaimed(f, now)
+		return decideClaimed(f, policy, now)
 	case v1alpha1.RecordSubmitting, v1alpha1.RecordSubmitted:
 		if changed && f.Waiting == nil {
 			return f.rest(record.Journal, &Obstacle{
@@ -159,6 +160,13 @@ func (f Facts) contradicted() bool {
 	return f.Invalid != nil && f.Invalid.Reason == v1alpha1.ReasonAmountMismatch
 }
 
+// tooLate reports whether a Lightning payment may not start any more. It may have been made all the same, by an operator whose records
+// were lost: the service knows by the hash.
+func (f Facts) tooLate() bool {
+	return f.Invalid != nil && f.Order != nil && f.Order.Kind == v1alpha1.RecordLightningPayment &&
+		(f.Invalid.Reason == v1alpha1.ReasonInvoiceExpired || f.Invalid.Reason == v1alpha1.ReasonValidityElapsed)
+}
+
 // decideUnclaimed is for a payment of which nothing was recorded, or which was given up before anything was sent.
 func decideUnclaimed(f Facts) Decision {
 	switch {
@@ -170,6 +178,18 @@ func decideUnclaimed(f Facts) Decision {
 	case f.Invalid != nil && f.NoSpending != nil && f.NoSpending.Reason == v1alpha1.ReasonJournalLost:
 		// It was held because it may have been made before the records were lost; its time is over, and that nobody knows.
 		return f.stop(deadEnd(f.Invalid.Reason, "records of earlier payments of the wallet were lost, and whether this was sent before nobody here knows: look for it on the chain. Now it is not sent any more: %s", f.Invalid.Message))
+	case f.tooLate() && f.Waiting != nil:
+		return f.stop(f.Waiting)
+	case f.tooLate() && f.Sighting == nil:
+		return Decision{Step: Observe}
+	case f.tooLate() && f.Sighting.Presence == Outbound:
+		return Decision{Step: Claim, Hold: true}
+	case f.tooLate() && f.Sighting.Presence == NoAnswer:
+		return f.stop(&Obstacle{
+			Reason:     v1alpha1.ReasonServiceUnavailable,
+			Message:    "it is too late to pay this invoice, and whether it was paid before is asked for until the service answers: " + f.Sighting.Problem,
+			RetryAfter: time.Minute,
+		})
 	case f.Invalid != nil:
 		return f.stop(f.Invalid)
 	case f.Waiting != nil:
@@ -269,12 +289,26 @@ func equal[T comparable](a, b *T) bool {
 	return *a == *b
 }
 
+// Adopted tells that a payment was found at the service.
+var Adopted = Event{
+	Reason: v1alpha1.EventAdopted, Message: "the service already has a payment of this invoice; its outcome is taken over and nothing is sent",
+}
+
 // decideClaimed is for a payment that is recorded and of which nothing was submitted.
-func decideClaimed(f Facts, now time.Time) Decision {
+func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
 	switch {
 	case f.Deleting:
 		return cancel(journal, now)
+	case f.tooLate() && journal.Attempt == 0 && f.Waiting != nil:
+		return f.rest(journal, f.Waiting, f.Waiting.RetryAfter)
+	case f.tooLate() && journal.Attempt == 0 && f.Sighting == nil:
+		return Decision{Step: Observe, Hold: true}
+	case f.tooLate() && journal.Attempt == 0 && f.Sighting.Presence == Outbound:
+		next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true, Events: append(events, Adopted)}
+	case f.tooLate() && journal.Attempt == 0 && f.Sighting.Presence == NoAnswer:
+		return f.rest(journal, &Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: f.Sighting.Problem}, time.Minute)
 	case f.Invalid != nil:
 		next := GiveUp(journal, f.Invalid.Reason, f.Invalid.Message, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true}

@@ -29,7 +29,7 @@ var situations = map[string]func(*Facts){
 	"unspendable": func(f *Facts) {
 		f.NoSpending = &Obstacle{Reason: v1alpha1.ReasonJournalLost, Message: "not yet", RetryAfter: 10 * time.Second}
 	},
-	"invalid": func(f *Facts) { f.Invalid = deadEnd(v1alpha1.ReasonInvoiceExpired, "too late") },
+	"invalid": func(f *Facts) { f.Invalid = deadEnd(v1alpha1.ReasonInvalidInvoice, "unreadable") },
 	"held": func(f *Facts) {
 		f.Held = &Obstacle{Reason: v1alpha1.ReasonWalletBusy, Message: "not yet", RetryAfter: 5 * time.Second}
 	},
@@ -57,7 +57,7 @@ func TestDecideInEverySituation(t *testing.T) {
 		"suspended":   rests(pending, v1alpha1.ReasonSuspended, 0).unheld(),
 		"waiting":     rests(pending, v1alpha1.ReasonWalletNotReady, 15*time.Second).unheld(),
 		"unspendable": rests(pending, v1alpha1.ReasonJournalLost, 10*time.Second).unheld(),
-		"invalid":     ends(v1alpha1.PaymentFailed, v1alpha1.ReasonInvoiceExpired),
+		"invalid":     ends(v1alpha1.PaymentFailed, v1alpha1.ReasonInvalidInvoice),
 		"held":        rests(pending, v1alpha1.ReasonWalletBusy, 5*time.Second).unheld(),
 		"no order":    rests(pending, v1alpha1.ReasonProgressing, 0).unheld(),
 	}
@@ -172,6 +172,9 @@ func TestDecide(t *testing.T) {
 	journal := func(change func(*v1alpha1.PaymentJournal)) func(*Facts) {
 		return func(f *Facts) { change(&f.Record.Journal) }
 	}
+	tooLate := func(seen *Sighting) func(*Facts) {
+		return func(f *Facts) { f.Invalid, f.Sighting = deadEnd(v1alpha1.ReasonInvoiceExpired, "too late"), seen }
+	}
 	recheck := t0.Add(40*time.Second + policy.Quarantine)
 	for name, tc := range map[string]struct {
 		order  func() *Order
@@ -210,7 +213,7 @@ func TestDecide(t *testing.T) {
 		},
 		"an invalid manifest is a dead end also while the wallet is missing": {
 			order: lightning, change: func(f *Facts) { situations["invalid"](f); situations["waiting"](f) },
-			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonInvoiceExpired),
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonInvalidInvoice),
 		},
 		"an invalid manifest that is deleted is no dead end": {
 			order: lightning, change: func(f *Facts) { situations["invalid"](f); f.Deleting = true },
@@ -574,6 +577,51 @@ func TestDecide(t *testing.T) {
 			},
 			want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute), wantMentions: []string{"waiting for its outcome"},
 		},
+		"an invoice that expired is looked for before it is given up": {
+			order: lightning, change: tooLate(nil), want: outcome{Step: Observe},
+		},
+		"an invoice that expired and that the service knows is adopted": {
+			order: lightning, change: tooLate(&Sighting{Presence: Outbound, State: StateSucceeded}), want: outcome{Step: Claim},
+		},
+		"an invoice that expired and that nobody paid is a dead end": {
+			order: lightning, change: tooLate(&Sighting{Presence: Absent}), want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonInvoiceExpired),
+		},
+		"an invoice that expired waits for a service that does not answer": {
+			order: lightning, change: tooLate(&Sighting{Problem: "no answer"}),
+			want: rests(pending, v1alpha1.ReasonServiceUnavailable, time.Minute).unheld(), wantMentions: []string{"no answer"},
+		},
+		"an invoice that expired waits for its wallet": {
+			order: lightning, change: func(f *Facts) { tooLate(nil)(f); situations["waiting"](f) },
+			want: rests(pending, v1alpha1.ReasonWalletNotReady, 15*time.Second).unheld(),
+		},
+		"a send whose time is over is looked for nowhere": {
+			order: onchain, change: tooLate(nil), want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonInvoiceExpired),
+		},
+		"a claimed payment whose invoice expired is looked for before it is given up": {
+			order: lightning, phase: v1alpha1.RecordClaimed, change: func(f *Facts) { tooLate(nil)(f); f.Record.Journal.Attempt = 0 },
+			want: outcome{Step: Observe},
+		},
+		"a claimed payment whose invoice expired and that the service knows is adopted": {
+			order: lightning, phase: v1alpha1.RecordClaimed, change: func(f *Facts) {
+				tooLate(&Sighting{Presence: Outbound, State: StateSucceeded})(f)
+				f.Record.Journal.Attempt = 0
+			},
+			want: outcome{Step: Continue, Events: []string{v1alpha1.EventAdopted}}.writing(v1alpha1.RecordSucceeded),
+		},
+		"a claimed payment whose invoice expired waits for a service that does not answer": {
+			order: lightning, phase: v1alpha1.RecordClaimed, change: func(f *Facts) {
+				tooLate(&Sighting{Problem: "no answer"})(f)
+				f.Record.Journal.Attempt = 0
+			},
+			want: rests(pending, v1alpha1.ReasonServiceUnavailable, time.Minute),
+		},
+		"a claimed payment whose invoice expired and that nobody paid is given up": {
+			order: lightning, phase: v1alpha1.RecordClaimed, change: func(f *Facts) {
+				tooLate(&Sighting{Presence: NotSeen})(f)
+				f.Record.Journal.Attempt = 0
+			},
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordFailed),
+		},
 		"a send that waited for lost records until its time was over is not called unsent": {
 			order: onchain, change: func(f *Facts) {
 				f.Invalid = deadEnd(v1alpha1.ReasonValidityElapsed, "spec.validUntil passed")
@@ -710,7 +758,7 @@ func TestDecide(t *testing.T) {
 		},
 		"without its order a payment shows why it is not known": {
 			order: lightning, phase: v1alpha1.RecordSubmitted, change: func(f *Facts) { situations["invalid"](f); f.Order = nil },
-			want: rests(inFlight, v1alpha1.ReasonInvoiceExpired, 0),
+			want: rests(inFlight, v1alpha1.ReasonInvalidInvoice, 0),
 		},
 
 		// Failed, and looked at a last time.

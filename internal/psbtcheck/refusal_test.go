@@ -265,14 +265,18 @@ func TestRefusals(t *testing.T) {
 		"an OP_RETURN that burns one sat": {edit: func(d *draft) { d.addOutput(1, []byte{0x6a, 0x01, 0x07}) }, policy: lenientFee, want: BurntValue},
 		"a fee above the limit by one":    {policy: func(p *Policy) { p.MaxFeeSats = 425 }, want: FeeTooHigh},
 		"a fee rate above the limit":      {policy: func(p *Policy) { p.MaxFeeRate = 2 }, want: FeeRateTooHigh},
-		"a fee rate above the limit by a fraction": {edit: func(d *draft) { d.own(0, vanilla(1, 5), 250_001) },
-			policy: func(p *Policy) { p.MaxFeeSats, p.MaxNetOutflowSats = 427, 100_427 }, want: FeeRateTooHigh},
+		"a fee rate above the limit by a fraction": {
+			edit:   func(d *draft) { d.own(0, vanilla(1, 5), 250_001) },
+			policy: func(p *Policy) { p.MaxFeeSats, p.MaxNetOutflowSats = 427, 100_427 }, want: FeeRateTooHigh,
+		},
 		"an outflow above the limit by one":        {policy: func(p *Policy) { p.MaxNetOutflowSats = 100_425 }, want: OutflowTooHigh},
 		"the zero policy":                          {policy: func(p *Policy) { *p = Policy{} }, want: ChangeOutOfReach},
 		"the default policy":                       {policy: func(p *Policy) { *p = DefaultPolicy() }, want: OutflowTooHigh},
 		"a colored coin where no asset is to move": {edit: func(d *draft) { d.own(0, colored(0, 5), 250_000) }, want: ColoredInput},
-		"a colored coin where an asset may move": {edit: func(d *draft) { d.own(0, colored(0, 5), 250_000) },
-			policy: func(p *Policy) { p.VanillaOnly = false }},
+		"a colored coin where an asset may move": {
+			edit:   func(d *draft) { d.own(0, colored(0, 5), 250_000) },
+			policy: func(p *Policy) { p.VanillaOnly = false },
+		},
 		"transaction version 0":             {edit: func(d *draft) { d.tx.Version = 0 }, want: NotStandard},
 		"transaction version 3":             {edit: func(d *draft) { d.tx.Version = 3 }, want: NotStandard},
 		"transaction version 1":             {edit: func(d *draft) { d.tx.Version = 1 }},
@@ -288,7 +292,8 @@ func TestRefusals(t *testing.T) {
 			d.tx.TxIn[1].Sequence, d.tx.LockTime = 0xffffffff, 4_000_000_000
 		}, policy: lenientFee, want: Locked},
 		"a lock until a year where any height will do": {
-			edit: func(d *draft) { d.tx.LockTime = 4_000_000_000 }, policy: func(p *Policy) { p.MaxLockHeight = math.MaxUint32 }, want: Locked},
+			edit: func(d *draft) { d.tx.LockTime = 4_000_000_000 }, policy: func(p *Policy) { p.MaxLockHeight = math.MaxUint32 }, want: Locked,
+		},
 		"a lock until the limit's height":       {edit: func(d *draft) { d.tx.LockTime = 10_000_000 }},
 		"a lock until a height above it":        {edit: func(d *draft) { d.tx.LockTime = 10_000_001 }, want: Locked},
 		"a lock until the last height there is": {edit: func(d *draft) { d.tx.LockTime = 499_999_999 }, want: Locked},
@@ -308,8 +313,10 @@ func TestRefusals(t *testing.T) {
 		"no intent":                {policy: func(p *Policy) { p.Intent = nil }},
 		"a sat less for the payee": {edit: func(d *draft) { d.tx.TxOut[0].Value--; d.tx.TxOut[1].Value++ }, want: WrongAmount},
 		"a sat more for the payee": {edit: func(d *draft) { d.tx.TxOut[0].Value++; d.tx.TxOut[1].Value-- }, policy: noLimits, want: WrongAmount},
-		"the payee paid twice": {edit: func(d *draft) { d.own(0, vanilla(1, 5), 350_100); d.addOutput(100_000, p2wpkh) },
-			policy: noLimits, want: WrongAmount},
+		"the payee paid twice": {
+			edit:   func(d *draft) { d.own(0, vanilla(1, 5), 350_100); d.addOutput(100_000, p2wpkh) },
+			policy: noLimits, want: WrongAmount,
+		},
 		"the payee and another": {edit: func(d *draft) { d.addOutput(300, []byte{0x51}) }, policy: noLimits, want: PaysOthers},
 		"a payee not paid at all": {edit: func(d *draft) {
 			d.tx.TxOut[0].PkScript = d.child(vanilla(0, 0)).Script()

@@ -125,9 +125,7 @@ func (v *visit) lookFirst(ctx context.Context) (absent, unpaid bool, err error) 
 			"the invoice was issued by the node that would pay it, which cannot pay itself; nothing was sent", now))
 	case payment.Outbound:
 		next, events := payment.Sighted(v.order, v.result.Record.Journal, seen, v.session.Profile, v.Policy, now)
-		v.result.Events = append(events, payment.Event{
-			Reason: v1alpha1.EventAdopted, Message: "the service already has a payment of this invoice; its outcome is taken over and nothing is sent",
-		})
+		v.result.Events = append(events, payment.Adopted)
 		return false, false, v.swap(ctx, next)
 	}
 	v.result.Held = &payment.Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: seen.Problem, RetryAfter: 10 * time.Second}
