@@ -71,7 +71,7 @@ lint-deep: ## Find bugs and breaches of the API conventions with golangci-lint (
 
 .PHONY: test
 test: envtest ## Run all tests; PKG=./internal/bolt11/... for some of them
-	$(call tool,gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg -- -timeout 30m $(PKG)
+	$(call tool,gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg -- -timeout 60m $(PKG)
 
 .PHONY: simulate
 simulate: ## Run SEEDS simulations of the money path from FIRST on, or the one SEED with its timeline, or REPEAT times
