@@ -210,8 +210,14 @@ func TestLostInvoices(t *testing.T) {
 			if calls := w.called(sandbox.CreateInvoice); calls != invoice.MaxIssueAttempts {
 				t.Errorf("asked %d times, want %d", calls, invoice.MaxIssueAttempts)
 			}
-			if object.Status.PaymentRequest != "" || len(w.records(v1alpha1.RecordLightningInvoice)) != 0 {
+			if object.Status.PaymentRequest != "" || len(w.published()) != 0 {
 				t.Errorf("published %q", object.Status.PaymentRequest)
+			}
+			w.strip(object)
+			w.rest(object)
+			w.want(object, verdict{"Failed", v1alpha1.ReasonRequestRefused, []string{"nothing was published"}})
+			if calls := w.called(sandbox.CreateInvoice); calls != invoice.MaxIssueAttempts {
+				t.Errorf("asked %d times once the status was lost, want %d as before", calls, invoice.MaxIssueAttempts)
 			}
 		})
 	}
@@ -267,14 +273,14 @@ func TestWrongInvoicesAreNotPublished(t *testing.T) {
 				object := made(w, w.invoice("order").Wallet("fronted").Obj())
 				w.pass(object)
 				w.want(object, verdict{"Pending", v1alpha1.ReasonInvalidInvoice, []string{tc.says}})
-				if object.Status.PaymentRequest != "" || len(w.records(v1alpha1.RecordLightningInvoice)) != 0 {
+				if object.Status.PaymentRequest != "" || len(w.published()) != 0 {
 					t.Fatalf("published %q", object.Status.PaymentRequest)
 				}
 				if always {
 					w.rest(object)
 					w.want(object, verdict{"Failed", v1alpha1.ReasonRequestRefused, []string{"3 times", "nothing was published"}})
-					if calls != invoice.MaxIssueAttempts || len(w.records(v1alpha1.RecordLightningInvoice)) != 0 {
-						t.Errorf("asked %d times; %d records", calls, len(w.records(v1alpha1.RecordLightningInvoice)))
+					if calls != invoice.MaxIssueAttempts || len(w.published()) != 0 {
+						t.Errorf("asked %d times; %d records", calls, len(w.published()))
 					}
 					return
 				}

@@ -25,6 +25,7 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/amount"
 	"github.com/utexo/utexo-operator/internal/bolt11"
+	"github.com/utexo/utexo-operator/internal/invoice"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
@@ -239,6 +240,12 @@ func (w *world) records(kind v1alpha1.RecordKind) []v1alpha1.PaymentRecord {
 		w.t.Fatal(err)
 	}
 	return slices.DeleteFunc(list.Items, func(r v1alpha1.PaymentRecord) bool { return r.Spec.Kind != kind })
+}
+
+// published are the records of invoices that somebody can be shown; one that was given up has a record too.
+func (w *world) published() []v1alpha1.PaymentRecord {
+	w.t.Helper()
+	return slices.DeleteFunc(w.records(v1alpha1.RecordLightningInvoice), func(r v1alpha1.PaymentRecord) bool { return invoice.IsGivenUp(&r) })
 }
 
 // fault lets something go wrong at the service.
