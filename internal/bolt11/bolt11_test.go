@@ -372,8 +372,10 @@ func TestRoundTrip(t *testing.T) {
 			invoice.Asset = &Asset{ID: assetID, Amount: rapid.Uint64Range(1, math.MaxInt64).Draw(t, "units")}
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "hints") {
-			invoice.RouteHints = append(invoice.RouteHints, []Hop{{NodeID: node, ShortChannelID: rapid.Uint64().Draw(t, "channel"),
-				FeeBaseMsat: rapid.Uint32().Draw(t, "fee"), CLTVExpiryDelta: rapid.Uint16().Draw(t, "delta")}})
+			invoice.RouteHints = append(invoice.RouteHints, []Hop{{
+				NodeID: node, ShortChannelID: rapid.Uint64().Draw(t, "channel"),
+				FeeBaseMsat: rapid.Uint32().Draw(t, "fee"), CLTVExpiryDelta: rapid.Uint16().Draw(t, "delta"),
+			}})
 		}
 		for _, odd := range rapid.SliceOfNDistinct(rapid.Uint16Range(0, 100), 0, 5, rapid.ID).Draw(t, "features") {
 			invoice.Features = append(invoice.Features, odd*2+1)

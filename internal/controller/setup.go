@@ -90,7 +90,7 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Receipt: &ReceiptReconciler{
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
 		},
-		Deposit:  &DepositAddressReconciler{Client: cached, Clock: options.Clock, Status: status, Connector: connector},
+		Deposit: &DepositAddressReconciler{Client: cached, Clock: options.Clock, Status: status, Connector: connector},
 		Settle: &SettlementReconciler{
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
 			Policy: options.Policy,

@@ -485,8 +485,10 @@ func TestCheck(t *testing.T) {
 		"a unit more":                     {invoice: full, change: func(t *Terms) { t.Amount = 101 }, wantReason: AmountMismatch},
 		"no amount":                       {invoice: open, change: func(t *Terms) { t.Amount = 0 }, wantReason: AmountMismatch},
 		"a negative amount":               {invoice: open, change: func(t *Terms) { t.Amount = -1 }, wantReason: AmountMismatch},
-		"a negative amount, as unsigned": {invoice: "rgb:~/~/" + FormatAmount(math.MaxUint64) + "/bcrt:" + seal, change: func(t *Terms) { t.Amount = -1 },
-			wantReason: AmountMismatch},
+		"a negative amount, as unsigned": {
+			invoice: "rgb:~/~/" + FormatAmount(math.MaxUint64) + "/bcrt:" + seal, change: func(t *Terms) { t.Amount = -1 },
+			wantReason: AmountMismatch,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			invoice, err := ParseInvoice(tc.invoice)

@@ -59,16 +59,26 @@ func TestDecode(t *testing.T) {
 		body   string
 		want   decoded
 	}{
-		"an invoice": {receive,
+		"an invoice": {
+			receive,
 			`{"id":"0d6f2a3c-1f8e","invoice":"lnbcrt50u1p","status":"OPEN","payment_type":"BTC","amount_sats":5000,"asset":null,"created_at":"2026-01-08T12:00:00.847838Z"}`,
-			decoded{Value: ReceiveRequest{ID: "0d6f2a3c-1f8e", PaymentRequest: "lnbcrt50u1p", Status: ReceiveOpen, StatusWord: "OPEN",
-				AmountSats: new(int64(5000)), CreatedAt: second.Add(847838 * time.Microsecond)}}},
-		"an asset invoice, in small letters, with a quoted amount": {receive,
+			decoded{Value: ReceiveRequest{
+				ID: "0d6f2a3c-1f8e", PaymentRequest: "lnbcrt50u1p", Status: ReceiveOpen, StatusWord: "OPEN",
+				AmountSats: new(int64(5000)), CreatedAt: second.Add(847838 * time.Microsecond),
+			}},
+		},
+		"an asset invoice, in small letters, with a quoted amount": {
+			receive,
 			`{"id":"1","invoice":"lnbcrt1","status":"settled","amount_sats":"3000","asset":{"asset_id":"rgb:a","amount":"10"}}`,
-			decoded{Value: ReceiveRequest{ID: "1", PaymentRequest: "lnbcrt1", Status: ReceiveSettled, StatusWord: "settled",
-				AmountSats: new(int64(3000)), Asset: &Asset{ID: "rgb:a", Amount: 10}}}},
-		"an invoice in a state to come": {receive, `{"id":"1","invoice":"lnbcrt1","status":"HELD\n<b>"}`,
-			decoded{Value: ReceiveRequest{ID: "1", PaymentRequest: "lnbcrt1", StatusWord: "HELD"}}},
+			decoded{Value: ReceiveRequest{
+				ID: "1", PaymentRequest: "lnbcrt1", Status: ReceiveSettled, StatusWord: "settled",
+				AmountSats: new(int64(3000)), Asset: &Asset{ID: "rgb:a", Amount: 10},
+			}},
+		},
+		"an invoice in a state to come": {
+			receive, `{"id":"1","invoice":"lnbcrt1","status":"HELD\n<b>"}`,
+			decoded{Value: ReceiveRequest{ID: "1", PaymentRequest: "lnbcrt1", StatusWord: "HELD"}},
+		},
 		"an invoice without an id":           {receive, `{"invoice":"lnbcrt1","status":"OPEN"}`, decoded{Err: "the answer lacks an id, an invoice or a status"}},
 		"an invoice whose id leaves a path":  {receive, `{"id":"../x","invoice":"lnbcrt1","status":"OPEN"}`, decoded{Err: "the answer lacks an id, an invoice or a status"}},
 		"an invoice of two lines":            {receive, `{"id":"1","invoice":"lnbcrt1\nx","status":"OPEN"}`, decoded{Err: "the answer lacks an id, an invoice or a status"}},
@@ -77,22 +87,32 @@ func TestDecode(t *testing.T) {
 		"an invoice over more than there is": {receive, `{"id":"1","invoice":"lnbcrt1","status":"OPEN","amount_sats":9223372036854775808}`, decoded{Err: "the answer is not the documented one: an amount does not fit in 64 bits"}},
 		"an invoice whose id is a number":    {receive, `{"id":1,"invoice":"lnbcrt1","status":"OPEN"}`, decoded{Err: `the answer is not the documented one: "id" is a JSON number`}},
 
-		"a payment": {send,
+		"a payment": {
+			send,
 			`{"id":"` + testHash + `","status":"PENDING","payment_type":"BTC","amount_sats":5000,"asset":null,"fee_sats":null,"created_at":"2026-01-08T12:00:00Z"}`,
-			decoded{Value: SendRequest{ID: testHash, Status: SendPending, StatusWord: "PENDING", AmountSats: new(int64(5000)), CreatedAt: second}}},
-		"a payment that failed at once": {send, `{"id":"` + testHash + `","status":"Failed","fee_sats":0}`,
-			decoded{Value: SendRequest{ID: testHash, Status: SendFailed, StatusWord: "Failed", FeeSats: new(int64(0))}}},
-		"a payment of an asset": {send, `{"id":"` + testHash + `","status":"succeeded","asset":{"asset_id":"rgb:a","amount":1}}`,
-			decoded{Value: SendRequest{ID: testHash, Status: SendSucceeded, StatusWord: "succeeded", Asset: &Asset{"rgb:a", 1}}}},
-		"a payment in a word that only folds to one that is known": {send, `{"id":"` + testHash + `","status":"ſucceeded"}`,
-			decoded{Value: SendRequest{ID: testHash, StatusWord: "ſucceeded"}}},
+			decoded{Value: SendRequest{ID: testHash, Status: SendPending, StatusWord: "PENDING", AmountSats: new(int64(5000)), CreatedAt: second}},
+		},
+		"a payment that failed at once": {
+			send, `{"id":"` + testHash + `","status":"Failed","fee_sats":0}`,
+			decoded{Value: SendRequest{ID: testHash, Status: SendFailed, StatusWord: "Failed", FeeSats: new(int64(0))}},
+		},
+		"a payment of an asset": {
+			send, `{"id":"` + testHash + `","status":"succeeded","asset":{"asset_id":"rgb:a","amount":1}}`,
+			decoded{Value: SendRequest{ID: testHash, Status: SendSucceeded, StatusWord: "succeeded", Asset: &Asset{"rgb:a", 1}}},
+		},
+		"a payment in a word that only folds to one that is known": {
+			send, `{"id":"` + testHash + `","status":"ſucceeded"}`,
+			decoded{Value: SendRequest{ID: testHash, StatusWord: "ſucceeded"}},
+		},
 		"a payment whose id is no hash": {send, `{"id":"1","status":"PENDING"}`, decoded{Err: "the answer lacks a payment hash or a status"}},
 		"a payment without a status":    {send, `{"id":"` + testHash + `"}`, decoded{Err: "the answer lacks a payment hash or a status"}},
 		"a payment cut off":             {send, `{"id":"` + testHash + `","status":"PEND`, decoded{Err: noJSON}},
 		"a payment and more":            {send, `{"id":"` + testHash + `","status":"PENDING"}x`, decoded{Err: noJSON}},
 		"null is said apart":            {send, ` null `, decoded{Err: errNull.Error()}},
-		"a clock nobody can read is no error": {send, `{"id":"` + testHash + `","status":"PENDING","created_at":{"a":1}}`,
-			decoded{Value: SendRequest{ID: testHash, Status: SendPending, StatusWord: "PENDING"}}},
+		"a clock nobody can read is no error": {
+			send, `{"id":"` + testHash + `","status":"PENDING","created_at":{"a":1}}`,
+			decoded{Value: SendRequest{ID: testHash, Status: SendPending, StatusWord: "PENDING"}},
+		},
 
 		"a PSBT":                     {psbt, `"` + testPSBT + `"`, decoded{Value: testPSBT}},
 		"a PSBT without its padding": {psbt, `"cHNidP8B"`, decoded{Value: "cHNidP8B"}},
@@ -107,36 +127,48 @@ func TestDecode(t *testing.T) {
 		"a fee in an object":         {fee, `{"fee":1}`, decoded{Err: "the answer is not the documented one: an amount is not an integer"}},
 		"no fee":                     {fee, `null`, decoded{Err: errNull.Error()}},
 
-		"the balances": {balances, `{"balance":{"vanilla":{"settled":1,"future":2,"spendable":3},"colored":{"settled":4,"future":5,"spendable":6},
+		"the balances": {
+			balances, `{"balance":{"vanilla":{"settled":1,"future":2,"spendable":3},"colored":{"settled":4,"future":5,"spendable":6},
 			"offchain_balance":{"total":7,"details":[{"expiry_time":"2026-01-08T12:00:00Z","amount":7}]}},"asset_balances":[
 			{"asset_id":"rgb:a","ticker":"USDT\u202e","precision":6,"balance":{"settled":10,"future":11,"spendable":12,"offchain_outbound":13}},
 			{"asset_id":"rgb:b","ticker":null,"precision":0,"balance":{"settled":"10","future":0,"spendable":0}}]}`,
 			decoded{Value: Balances{Vanilla: Balance{1, 2, 3}, Colored: Balance{4, 5, 6}, OffchainTotal: new(int64(7)), Assets: []AssetBalance{
 				{AssetID: "rgb:a", Ticker: "USDT", Precision: 6, Settled: 10, Future: 11, Spendable: 12, OffchainOutbound: new(int64(13))},
 				{AssetID: "rgb:b", Settled: 10},
-			}}}},
-		"balances that lack one are not zero": {balances, `{"balance":{"vanilla":{"settled":1,"future":2},"colored":{"settled":4,"future":5,"spendable":6}},"asset_balances":[]}`,
-			decoded{Err: "the vanilla balance: a required integer is absent"}},
+			}}},
+		},
+		"balances that lack one are not zero": {
+			balances, `{"balance":{"vanilla":{"settled":1,"future":2},"colored":{"settled":4,"future":5,"spendable":6}},"asset_balances":[]}`,
+			decoded{Err: "the vanilla balance: a required integer is absent"},
+		},
 		"balances that are no object":   {balances, `{"balance":null,"asset_balances":null}`, decoded{Err: "the vanilla balance: a required integer is absent"}},
 		"an asset of too many decimals": {balances, `{"balance":{"vanilla":{"settled":1,"future":2,"spendable":3},"colored":{"settled":4,"future":5,"spendable":6}},"asset_balances":[{"asset_id":"rgb:a","precision":4294967296,"balance":{"settled":1,"future":1,"spendable":1}}]}`, decoded{Err: "the precision of an asset is out of range"}},
 		"an asset without its id":       {balances, `{"balance":{"vanilla":{"settled":1,"future":2,"spendable":3},"colored":{"settled":4,"future":5,"spendable":6}},"asset_balances":[{"precision":0,"balance":{"settled":1,"future":1,"spendable":1}}]}`, decoded{Err: "the balance of an asset lacks its id"}},
-		"a registration": {registration, `{"address":"bcrt1q","btc_balance":{"vanilla":{"settled":1,"future":2,"spendable":3},"colored":{"settled":4,"future":5,"spendable":6}}}`,
-			decoded{Value: Registration{Address: "bcrt1q", Balance: &Balances{Vanilla: Balance{1, 2, 3}, Colored: Balance{4, 5, 6}}}}},
+		"a registration": {
+			registration, `{"address":"bcrt1q","btc_balance":{"vanilla":{"settled":1,"future":2,"spendable":3},"colored":{"settled":4,"future":5,"spendable":6}}}`,
+			decoded{Value: Registration{Address: "bcrt1q", Balance: &Balances{Vanilla: Balance{1, 2, 3}, Colored: Balance{4, 5, 6}}}},
+		},
 		"a registration that says nothing": {registration, `{}`, decoded{Value: Registration{}}},
 
 		"the documented settlement": {settle, `{"result":"success"}`, decoded{Value: SettleResult{}}},
-		"the service's settlement": {settle, `{"results":[{"type":"btc","capacity_sat":48000,"fee_reserve":2000,"result":{"temporary_channel_id":"ab"},"error":null},
+		"the service's settlement": {
+			settle, `{"results":[{"type":"btc","capacity_sat":48000,"fee_reserve":2000,"result":{"temporary_channel_id":"ab"},"error":null},
 			{"type":"asset","asset_id":"rgb:a","asset_amount":"5","error":"<b>403</b>: {'error': 'x'}"}],"total_channels_opened":1}`,
 			decoded{Value: SettleResult{ChannelsOpened: 1, Channels: []SettledChannel{
 				{Type: "btc", CapacitySats: new(int64(48000)), FeeReserveSats: new(int64(2000)), Result: "map[temporary_channel_id:ab]"},
 				{Type: "asset", AssetID: "rgb:a", AssetAmount: new(int64(5)), Error: "403 : {'error': 'x'}"},
-			}}}},
-		"a settlement refused with 200": {settle, `{"error":"InsufficientBitcoins","message":"no\nfunds","results":[],"total_channels_opened":0}`,
-			decoded{Value: SettleResult{Refusal: "InsufficientBitcoins", RefusalMessage: "no funds"}}},
+			}}},
+		},
+		"a settlement refused with 200": {
+			settle, `{"error":"InsufficientBitcoins","message":"no\nfunds","results":[],"total_channels_opened":0}`,
+			decoded{Value: SettleResult{Refusal: "InsufficientBitcoins", RefusalMessage: "no funds"}},
+		},
 		"a settlement that is a word": {settle, `"success"`, decoded{Err: `the answer is not the documented one: "" is a JSON string`}},
 
-		"a deposit address": {deposit, `{"btc_address":"bcrt1q","asset_invoice":"rgb:x","expires_at":"2026-01-08T12:00:00Z"}`,
-			decoded{Value: DepositAddress{"bcrt1q", "rgb:x", second}}},
+		"a deposit address": {
+			deposit, `{"btc_address":"bcrt1q","asset_invoice":"rgb:x","expires_at":"2026-01-08T12:00:00Z"}`,
+			decoded{Value: DepositAddress{"bcrt1q", "rgb:x", second}},
+		},
 		"a deposit address without an end": {deposit, `{"btc_address":"bcrt1q","asset_invoice":"","expires_at":null}`, decoded{Value: DepositAddress{Address: "bcrt1q"}}},
 		"no deposit address":               {deposit, `{"asset_invoice":"rgb:x"}`, decoded{Err: "the answer lacks an address, or holds one that is none"}},
 		"a deposit address of two lines":   {deposit, `{"btc_address":"bcrt1q\nx"}`, decoded{Err: "the answer lacks an address, or holds one that is none"}},
@@ -147,26 +179,34 @@ func TestDecode(t *testing.T) {
 		"an end with two ids":            {onchainEnd, `{"withdrawal_id":"w1","send_id":"s1"}`, decoded{Err: "the answer holds two different ids"}},
 		"an end without an id":           {onchainEnd, `{"status":"REQUESTED"}`, decoded{Err: "the answer lacks an id"}},
 		"an end with an id that is none": {onchainEnd, `{"send_id":"a b"}`, decoded{Err: "the answer's id is not one of the service"}},
-		"a send of the reference server": {onchain, `{"withdrawal_id":"w1","status":"FAILED","address_or_rgbinvoice":"bcrt1q","amount_sats_requested":100000,"amount_sats_sent":99000,
+		"a send of the reference server": {
+			onchain, `{"withdrawal_id":"w1","status":"FAILED","address_or_rgbinvoice":"bcrt1q","amount_sats_requested":100000,"amount_sats_sent":99000,
 			"asset":null,"close_txids":["c1","c2"],"sweep_txid":null,"fee_sats":1000,"timestamps":{"created_at":1767873600,"updated_at":1767873601},
 			"error_code":"SWEEP_FAILED","error_message":"403: {'error': 'x',\n 'code': 403}","retryable":true}`,
-			decoded{Value: OnchainSend{ID: "w1", Status: OnchainFailed, StatusWord: "FAILED", DestinationEcho: "bcrt1q", AmountSatsRequested: new(int64(100000)),
+			decoded{Value: OnchainSend{
+				ID: "w1", Status: OnchainFailed, StatusWord: "FAILED", DestinationEcho: "bcrt1q", AmountSatsRequested: new(int64(100000)),
 				AmountSatsSent: new(int64(99000)), CloseTxids: []string{"c1", "c2"}, FeeSats: new(int64(1000)), CreatedAt: second, UpdatedAt: second.Add(time.Second),
-				ErrorCode: "SWEEP_FAILED", ErrorMessage: "403: {'error': 'x', 'code': 403}", Retryable: true}}},
-		"a send as documented": {onchain, `{"send_id":"s1","status":"completed","sweep_txid":"ab","timestamps":{"created":1767873600,"completed":1767873601}}`,
-			decoded{Value: OnchainSend{ID: "s1", Status: OnchainConfirmed, StatusWord: "completed", SweepTxid: new("ab"), CreatedAt: second, CompletedAt: second.Add(time.Second)}}},
+				ErrorCode: "SWEEP_FAILED", ErrorMessage: "403: {'error': 'x', 'code': 403}", Retryable: true,
+			}},
+		},
+		"a send as documented": {
+			onchain, `{"send_id":"s1","status":"completed","sweep_txid":"ab","timestamps":{"created":1767873600,"completed":1767873601}}`,
+			decoded{Value: OnchainSend{ID: "s1", Status: OnchainConfirmed, StatusWord: "completed", SweepTxid: new("ab"), CreatedAt: second, CompletedAt: second.Add(time.Second)}},
+		},
 		"a send that is confirmed":     {onchain, `{"status":"CONFIRMED","asset":{"asset_id":"rgb:a","amount":1}}`, decoded{Value: OnchainSend{Status: OnchainConfirmed, StatusWord: "CONFIRMED", Asset: &Asset{"rgb:a", 1}}}},
 		"a send in a state to come":    {onchain, `{"status":"NEARLY"}`, decoded{Value: OnchainSend{StatusWord: "NEARLY"}}},
 		"a send without a status":      {onchain, `{"send_id":"s1"}`, decoded{Err: "the answer lacks a status"}},
 		"a send to what is no address": {onchain, `{"status":"pending","address_or_rgbinvoice":"a\nb"}`, decoded{Value: OnchainSend{StatusWord: "pending"}}},
 
-		"payments": {payments, `{"total":2,"payments":[
+		"payments": {
+			payments, `{"total":2,"payments":[
 			{"amt_msat":5000000,"asset_amount":null,"asset_id":null,"payment_hash":"` + strings.ToUpper(testHash) + `","inbound":false,"status":"Pending","created_at":1767873600,"updated_at":1767873601,"payee_pubkey":"02ab"},
 			{"amt_msat":"3000000","asset_amount":1,"asset_id":"rgb:a","payment_hash":"` + testHash + `","inbound":true,"status":"Claimable"}],"more":{"payments":[]}}`,
 			decoded{Value: []Payment{
 				{PaymentHash: testHash, Status: SendPending, StatusWord: "Pending", AmountMsat: new(int64(5000000)), PayeePubkey: "02ab", CreatedAt: second, UpdatedAt: second.Add(time.Second)},
 				{PaymentHash: testHash, Inbound: true, StatusWord: "Claimable", AmountMsat: new(int64(3000000)), AssetAmount: one, AssetID: "rgb:a"},
-			}}},
+			}},
+		},
 		"no payments":                            {payments, `{"payments":[]}`, decoded{Value: []Payment{}}},
 		"payments without their list":            {payments, `{}`, decoded{Err: noList}},
 		"payments that are null":                 {payments, `{"payments":null}`, decoded{Err: noList}},
@@ -179,11 +219,16 @@ func TestDecode(t *testing.T) {
 		"payments of which one has no direction": {payments, `{"payments":[{"payment_hash":"` + testHash + `","status":"Failed"}]}`, decoded{Err: "item 0 of the list: a payment lacks its hash, direction or status"}},
 		"payments of which one is null":          {payments, `{"payments":[null]}`, decoded{Err: "item 0 of the list: the answer is null"}},
 
-		"transfers as documented": {transfers, `[{"idx":1,"batch_transfer_idx":2,"created_at":1767873600,"updated_at":1767873601,"status":"Settled","amount":5,"kind":"ReceiveBlind",
+		"transfers as documented": {
+			transfers, `[{"idx":1,"batch_transfer_idx":2,"created_at":1767873600,"updated_at":1767873601,"status":"Settled","amount":5,"kind":"ReceiveBlind",
 			"txid":"ab","recipient_id":"utxob:x","receive_utxo":{"txid":"cd","vout":1},"change_utxo":null,"expiration":1767873600,"transport_endpoints":[{"endpoint":"rpc://x","transport_type":0,"used":true}]}]`,
-			decoded{Value: []Transfer{{Index: 1, BatchIndex: new(int64(2)), Status: "Settled", Kind: "ReceiveBlind", Amount: new(int64(5)), Txid: "ab", RecipientID: "utxob:x",
-				ReceiveUtxo: "cd:1", CreatedAt: second, UpdatedAt: second.Add(time.Second), ExpiresAt: second}}}},
-		"transfers of newer deployments": {transfers, `{"transfers":[
+			decoded{Value: []Transfer{{
+				Index: 1, BatchIndex: new(int64(2)), Status: "Settled", Kind: "ReceiveBlind", Amount: new(int64(5)), Txid: "ab", RecipientID: "utxob:x",
+				ReceiveUtxo: "cd:1", CreatedAt: second, UpdatedAt: second.Add(time.Second), ExpiresAt: second,
+			}}},
+		},
+		"transfers of newer deployments": {
+			transfers, `{"transfers":[
 			{"idx":1,"status":2,"kind":3,"requested_assignment":{"amount":7},"assignments":[{"amount":6}],"txid":null,"receive_utxo":"cd:1","change_utxo":"ef:0","invoice_string":"rgb:x"},
 			{"idx":2,"status":0,"kind":0,"requested_assignment":{"type":"Fungible","value":8}},
 			{"idx":3,"requested_assignment":null,"assignments":[{"amount":1},{"type":"Fungible","value":"2"},{"type":"Any"}]},
@@ -193,7 +238,8 @@ func TestDecode(t *testing.T) {
 				{Index: 2, Status: "0", Kind: "0", Amount: new(int64(8))},
 				{Index: 3, Amount: new(int64(3))},
 				{Index: 4},
-			}}},
+			}},
+		},
 		"no transfers":                     {transfers, `[]`, decoded{Value: []Transfer{}}},
 		"a transfer without an index":      {transfers, `[{}]`, decoded{Err: "item 0 of the list: a transfer lacks its index"}},
 		"a transfer of more than there is": {transfers, fmt.Sprintf(`[{"idx":1,"assignments":[{"amount":%d},{"amount":1}]}]`, int64(math.MaxInt64)), decoded{Err: "item 0 of the list: a transfer's assignments do not add up"}},
