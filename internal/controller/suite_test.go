@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -40,6 +41,11 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	// Cases wait for the API server more than they work. -parallel on the command line counts more.
+	if err := flag.Set("test.parallel", "3"); err != nil {
+		panic(err)
+	}
+	flag.Parse()
 	os.Exit(func() int {
 		log.SetLogger(zap.New(zap.WriteTo(os.Stderr), zap.UseDevMode(false), zap.Level(zapErrorLevel)))
 		config, _, stop, err := testkit.StartControlPlane()
