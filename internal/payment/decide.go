@@ -167,6 +167,18 @@ func (f Facts) tooLate() bool {
 		(f.Invalid.Reason == v1alpha1.ReasonInvoiceExpired || f.Invalid.Reason == v1alpha1.ReasonValidityElapsed)
 }
 
+// unasked is why the service cannot say now whether it has a payment that is too late to start; nil where it was not asked, or said so.
+func (f Facts) unasked() *Obstacle {
+	if f.Waiting != nil || f.Sighting == nil || f.Sighting.Presence != NoAnswer {
+		return f.Waiting
+	}
+	return &Obstacle{
+		Reason:     v1alpha1.ReasonServiceUnavailable,
+		Message:    "it is too late to pay this invoice, and whether it was paid before is asked for until the service answers: " + f.Sighting.Problem,
+		RetryAfter: time.Minute,
+	}
+}
+
 // decideUnclaimed is for a payment of which nothing was recorded, or which was given up before anything was sent.
 func decideUnclaimed(f Facts) Decision {
 	switch {
@@ -175,21 +187,15 @@ func decideUnclaimed(f Facts) Decision {
 	case f.GivenUp != nil:
 		// What was called failed may have been paid in another way since: it stays failed, whatever is possible now.
 		return f.stop(f.GivenUp)
-	case f.Invalid != nil && f.NoSpending != nil && f.NoSpending.Reason == v1alpha1.ReasonJournalLost:
+	case f.Invalid != nil && f.Invalid.Reason == v1alpha1.ReasonValidityElapsed && f.NoSpending != nil && f.NoSpending.Reason == v1alpha1.ReasonJournalLost:
 		// It was held because it may have been made before the records were lost; its time is over, and that nobody knows.
 		return f.stop(deadEnd(f.Invalid.Reason, "records of earlier payments of the wallet were lost, and whether this was sent before nobody here knows: look for it on the chain. Now it is not sent any more: %s", f.Invalid.Message))
-	case f.tooLate() && f.Waiting != nil:
-		return f.stop(f.Waiting)
+	case f.tooLate() && f.unasked() != nil:
+		return f.stop(f.unasked())
 	case f.tooLate() && f.Sighting == nil:
 		return Decision{Step: Observe}
 	case f.tooLate() && f.Sighting.Presence == Outbound:
 		return Decision{Step: Claim, Hold: true}
-	case f.tooLate() && f.Sighting.Presence == NoAnswer:
-		return f.stop(&Obstacle{
-			Reason:     v1alpha1.ReasonServiceUnavailable,
-			Message:    "it is too late to pay this invoice, and whether it was paid before is asked for until the service answers: " + f.Sighting.Problem,
-			RetryAfter: time.Minute,
-		})
 	case f.Invalid != nil:
 		return f.stop(f.Invalid)
 	case f.Waiting != nil:
@@ -297,18 +303,17 @@ var Adopted = Event{
 // decideClaimed is for a payment that is recorded and of which nothing was submitted.
 func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
+	tooLate := f.tooLate() && journal.Attempt == 0 // of later attempts it is known that they were not sent
 	switch {
 	case f.Deleting:
 		return cancel(journal, now)
-	case f.tooLate() && journal.Attempt == 0 && f.Waiting != nil:
-		return f.rest(journal, f.Waiting, f.Waiting.RetryAfter)
-	case f.tooLate() && journal.Attempt == 0 && f.Sighting == nil:
+	case tooLate && f.unasked() != nil:
+		return f.rest(journal, f.unasked(), f.unasked().RetryAfter)
+	case tooLate && f.Sighting == nil:
 		return Decision{Step: Observe, Hold: true}
-	case f.tooLate() && journal.Attempt == 0 && f.Sighting.Presence == Outbound:
+	case tooLate && f.Sighting.Presence == Outbound:
 		next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true, Events: append(events, Adopted)}
-	case f.tooLate() && journal.Attempt == 0 && f.Sighting.Presence == NoAnswer:
-		return f.rest(journal, &Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: f.Sighting.Problem}, time.Minute)
 	case f.Invalid != nil:
 		next := GiveUp(journal, f.Invalid.Reason, f.Invalid.Message, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true}
