@@ -265,7 +265,7 @@ func (r *trial) callService(request *http.Request, next http.RoundTripper) (*htt
 func (r *trial) leaving(ends bool, body []byte) *moneyCall {
 	made := &moneyCall{end: ends, onchain: r.onchain(), record: r.record}
 	if ends {
-		made.txid = txidOf(body)
+		made.txid = testkit.TxidOfEnd(body)
 	}
 	record := &v1alpha1.PaymentRecord{ObjectMeta: metav1.ObjectMeta{Namespace: r.operator, Name: r.record}}
 	if r.record != "" && r.exists(record) {

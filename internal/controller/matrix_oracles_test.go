@@ -2,7 +2,6 @@ package controller_test
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/btcsuite/btcd/psbt/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,25 +86,6 @@ func readAnswer(response **http.Response, err error, nothingArrived bool) *callA
 type brokenBody struct{ err error }
 
 func (b brokenBody) Read([]byte) (int, error) { return 0, b.err }
-
-// txidOf is the txid of the PSBT that an end carries.
-func txidOf(body []byte) string {
-	var end struct {
-		SignedPSBT string `json:"signed_psbt"`
-	}
-	if json.Unmarshal(body, &end) != nil {
-		return ""
-	}
-	raw, err := base64.StdEncoding.DecodeString(end.SignedPSBT)
-	if err != nil {
-		return ""
-	}
-	packet, err := psbt.NewFromRawBytes(bytes.NewReader(raw), false)
-	if err != nil {
-		return ""
-	}
-	return packet.UnsignedTx.TxHash().String()
-}
 
 // outcome is everything that the oracles judge.
 type outcome struct {

@@ -371,8 +371,8 @@ func (s *sim) sendingEnd(c *moneyCall, earlier []*moneyCall, body []byte) {
 	case ahead == nil:
 		s.fail("I5", "%s ends without a write-ahead", c.task.name)
 		return
-	case ahead.record != c.record || ahead.txid != txidOf(body) || c.at.After(ahead.notAfter):
-		s.fail("I5", "%s ends %s until %s on the write-ahead %+v", c.task.name, txidOf(body), ahead.notAfter, *ahead)
+	case ahead.record != c.record || ahead.txid != testkit.TxidOfEnd(body) || c.at.After(ahead.notAfter):
+		s.fail("I5", "%s ends %s until %s on the write-ahead %+v", c.task.name, testkit.TxidOfEnd(body), ahead.notAfter, *ahead)
 	}
 	ends := int32(1)
 	var last *moneyCall

@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/btcsuite/btcd/psbt/v2"
 
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
@@ -179,23 +176,4 @@ func shortPath(operation string) string {
 		return name + "/" + id[:8]
 	}
 	return operation
-}
-
-// txidOf returns the txid of the PSBT in the body of an end call; empty where there is none.
-func txidOf(body []byte) string {
-	var end struct {
-		SignedPSBT string `json:"signed_psbt"`
-	}
-	if json.Unmarshal(body, &end) != nil {
-		return ""
-	}
-	raw, err := base64.StdEncoding.DecodeString(end.SignedPSBT)
-	if err != nil {
-		return ""
-	}
-	packet, err := psbt.NewFromRawBytes(bytes.NewReader(raw), false)
-	if err != nil {
-		return ""
-	}
-	return packet.UnsignedTx.TxHash().String()
 }

@@ -1,0 +1,28 @@
+package testkit
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+
+	"github.com/btcsuite/btcd/psbt/v2"
+)
+
+// TxidOfEnd returns the txid of the PSBT in the body of a call that ends a payment; empty where there is none.
+func TxidOfEnd(body []byte) string {
+	var end struct {
+		SignedPSBT string `json:"signed_psbt"`
+	}
+	if json.Unmarshal(body, &end) != nil {
+		return ""
+	}
+	raw, err := base64.StdEncoding.DecodeString(end.SignedPSBT)
+	if err != nil {
+		return ""
+	}
+	packet, err := psbt.NewFromRawBytes(bytes.NewReader(raw), false)
+	if err != nil {
+		return ""
+	}
+	return packet.UnsignedTx.TxHash().String()
+}
