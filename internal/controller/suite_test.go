@@ -48,7 +48,8 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(func() int {
 		log.SetLogger(zap.New(zap.WriteTo(os.Stderr), zap.UseDevMode(false), zap.Level(zapErrorLevel)))
-		config, _, stop, err := testkit.StartControlPlane()
+		// Nothing here watches, and the cache of what could be watched takes a twentieth of the time.
+		config, _, stop, err := testkit.StartControlPlane("watch-cache=false", "enable-priority-and-fairness=false")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
