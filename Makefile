@@ -86,6 +86,10 @@ chaos: envtest ## Kill and suspend managers that make PAYMENTS payments, KILLS a
 pairs: ## Run every operation with all ordered pairs of faults (an hour or more), or the one PAIR with its timeline
 	PAIRS=all PAIR=$(PAIR) go test ./test/simulation -run '^TestPairs$$' -count=1 -timeout 0 -v
 
+.PHONY: scenarios
+scenarios: envtest ## Put every scenario at every call of both services; make test takes half of those of an on-chain send
+	SCENARIOS=all go test ./internal/controller -run '^TestScenarios$$' -count=1 -timeout 0 -v
+
 .PHONY: drill
 drill: envtest ## Lose and restore a cluster with 200 payments, in every way there is; make test does it with 40
 	DRILL_PAYMENTS=200 go test ./internal/controller -run '^TestRestoreDrill$$' -count=1 -timeout 0 -v

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
 
@@ -48,7 +50,7 @@ func TestManifests(t *testing.T) {
 	cluster.apply(t, build(t, "samples"), "default")
 	cluster.makeNamespace(t, "team")
 	cluster.apply(t, build(t, "testdata/team"), "team")
-	for _, role := range []string{"utexo-viewer", "utexo-editor", "utexo-wallet-admin"} {
+	for _, role := range []string{"utexo-viewer", "utexo-editor", "utexo-wallet-admin", "utexo-approver"} {
 		cluster.bind(t, role, "team")
 	}
 
@@ -57,6 +59,7 @@ func TestManifests(t *testing.T) {
 	t.Run("roles", func(t *testing.T) { testRoles(t, operator) })
 	t.Run("access", func(t *testing.T) { testAccess(t, cluster) })
 	t.Run("only who may resolve resolves", func(t *testing.T) { testResolve(t, cluster, config) })
+	t.Run("only who may approve approves", func(t *testing.T) { testApprove(t, cluster, config) })
 }
 
 func testPodSecurity(t *testing.T, cluster cluster, operator []*unstructured.Unstructured) {
@@ -151,6 +154,11 @@ func testAccess(t *testing.T, cluster cluster) {
 		"an editor changes no wallet":                           {"utexo-editor", "update", payments, "wallets", "", "team", false},
 		"an editor reads records":                               {"utexo-editor", "get", payments, "paymentrecords", "", "team", true},
 		"an editor deletes no record":                           {"utexo-editor", "delete", payments, "paymentrecords", "", "team", false},
+		"an editor approves nothing":                            {"utexo-editor", "create", payments, "paymentapprovals", "", "team", false},
+		"an approver approves":                                  {"utexo-approver", "create", payments, "paymentapprovals", "", "team", true},
+		"an approver rewrites no approval":                      {"utexo-approver", "update", payments, "paymentapprovals", "", "team", false},
+		"an approver declares no payment":                       {"utexo-approver", "create", payments, "lightningpayments", "", "team", false},
+		"the operator approves nothing":                         {operator, "create", payments, "paymentapprovals", "", "team", false},
 		"a wallet admin declares wallets":                       {"utexo-wallet-admin", "create", payments, "wallets", "", "team", true},
 		"a wallet admin pays nothing":                           {"utexo-wallet-admin", "create", payments, "lightningpayments", "", "team", false},
 		"a wallet admin writes no record":                       {"utexo-wallet-admin", "update", payments, "paymentrecords", "", "team", false},
@@ -176,16 +184,7 @@ func testAccess(t *testing.T, cluster cluster) {
 // testResolve sets the annotation that resolves an unknown outcome as an editor of payments, with and without the verb for it.
 func testResolve(t *testing.T, cluster cluster, config *rest.Config) {
 	const annotation = "payments.utexo.com/resolve"
-	as := func(user string) client.Client {
-		impersonating := rest.CopyConfig(config)
-		impersonating.Impersonate.UserName = user
-		c, err := client.New(impersonating, client.Options{Scheme: testkit.Scheme()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	editor := as("utexo-editor")
+	editor := as(t, config, "utexo-editor")
 	send := testkit.MakeOnchainSend("doubt").Namespace("team").
 		Address("bcrt1peasutyryerxx0chunqagkymygcgzpj5sv52tp33gyt26f5xqjt4sfj4zk0").AmountSats(1000).Obj()
 	if err := editor.Create(t.Context(), send); err != nil {
@@ -231,7 +230,7 @@ func testResolve(t *testing.T, cluster cluster, config *rest.Config) {
 	if err := cluster.Create(t.Context(), both); err != nil {
 		t.Fatal(err)
 	}
-	resolver := as("controller-of-doubts")
+	resolver := as(t, config, "controller-of-doubts")
 	for err := annotate(resolver, "1:1:notpaid"); err != nil; err = annotate(resolver, "1:1:notpaid") {
 		if time.Now().After(deadline) {
 			t.Fatalf("who may resolve cannot: %v", err)
@@ -242,6 +241,125 @@ func testResolve(t *testing.T, cluster cluster, config *rest.Config) {
 	send.Spec.Suspend = true
 	if err := editor.Patch(t.Context(), send, client.MergeFrom(before)); err != nil {
 		t.Errorf("an editor changes a payment that carries somebody's word: %v", err)
+	}
+}
+
+// as returns a client of a user.
+func as(t *testing.T, config *rest.Config, user string) client.Client {
+	t.Helper()
+	impersonating := rest.CopyConfig(config)
+	impersonating.Impersonate.UserName = user
+	c, err := client.New(impersonating, client.Options{Scheme: testkit.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// eventually tries until want is what it came to: a policy and a binding are in force a moment after they were applied.
+func eventually(t *testing.T, what string, want func(error) bool, try func() error) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for err := try(); !want(err); err = try() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: got %v", what, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// testApprove approves payments as people with and without the right to, in their own name and in others', and declares payments in the
+// name of others.
+func testApprove(t *testing.T, cluster cluster, config *rest.Config) {
+	editor, approver := as(t, config, "utexo-editor"), as(t, config, "utexo-approver")
+	approve := func(c client.Client, name string, change func(*v1alpha1.PaymentApproval)) error {
+		object := testkit.MakePaymentApproval(name, v1alpha1.PaymentReference{Kind: "OnchainSend", Name: "payroll", UID: "1"}, "main",
+			strings.Repeat("0f", 32), time.Now().Add(time.Hour))
+		object.Namespace, object.Name, object.GenerateName = "team", "", "approval-"
+		if change != nil {
+			change(object)
+		}
+		return c.Create(t.Context(), object)
+	}
+	accepted := func(err error) bool { return err == nil }
+	eventually(t, "another's name", apierrors.IsForbidden, func() error { return approve(approver, "somebody-else", nil) })
+	if err := approve(approver, "utexo-approver", nil); err != nil {
+		t.Errorf("who may approve cannot: %v", err)
+	}
+	elsewhere := func(a *v1alpha1.PaymentApproval) { a.Spec.WalletRef.Namespace = "default" }
+	if err := approve(approver, "utexo-approver", elsewhere); !apierrors.IsForbidden(err) {
+		t.Errorf("an approval for a Wallet of another namespace: got %v, want it to be forbidden", err)
+	}
+
+	// One who may create approvals, and approve from one Wallet only.
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "petty-cash", Namespace: "team"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{"payments.utexo.com"}, Resources: []string{"paymentapprovals"}, Verbs: []string{"create"}},
+		{APIGroups: []string{"payments.utexo.com"}, Resources: []string{"wallets"}, Verbs: []string{"approve"}, ResourceNames: []string{"petty-cash"}},
+	}}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "petty-cash", Namespace: "team"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "petty-cash"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "carol"}},
+	}
+	for _, object := range []client.Object{role, binding} {
+		if err := cluster.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	carol := as(t, config, "carol")
+	eventually(t, "an approval for one's own Wallet", accepted, func() error {
+		return approve(carol, "carol", func(a *v1alpha1.PaymentApproval) { a.Spec.WalletRef.Name = "petty-cash" })
+	})
+	if err := approve(carol, "carol", nil); !apierrors.IsForbidden(err) {
+		t.Errorf("an approval for another Wallet: got %v, want it to be forbidden", err)
+	}
+
+	declare := func(author string) (*v1alpha1.OnchainSend, error) {
+		builder := testkit.MakeOnchainSend("").Namespace("team").Address("bcrt1peasutyryerxx0chunqagkymygcgzpj5sv52tp33gyt26f5xqjt4sfj4zk0").AmountSats(1000)
+		if author != "" {
+			builder.Annotation(v1alpha1.AuthorAnnotation, author)
+		}
+		send := builder.Obj()
+		send.GenerateName = "authored-"
+		return send, editor.Create(t.Context(), send)
+	}
+	if _, err := declare("somebody-else"); !apierrors.IsForbidden(err) {
+		t.Errorf("a payment in the name of another: got %v, want it to be forbidden", err)
+	}
+	anonymous, err := declare("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err := declare("utexo-editor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func() *v1alpha1.OnchainSend{
+		"an author who is changed": func() *v1alpha1.OnchainSend {
+			mine.Annotations[v1alpha1.AuthorAnnotation] = "somebody-else"
+			return mine
+		},
+		"an author who is removed": func() *v1alpha1.OnchainSend { delete(mine.Annotations, v1alpha1.AuthorAnnotation); return mine },
+		"an author who comes late": func() *v1alpha1.OnchainSend {
+			metav1.SetMetaDataAnnotation(&anonymous.ObjectMeta, v1alpha1.AuthorAnnotation, "utexo-editor")
+			return anonymous
+		},
+	} {
+		if err := editor.Update(t.Context(), change()); !apierrors.IsForbidden(err) {
+			t.Errorf("%s: got %v, want it to be forbidden", name, err)
+		}
+	}
+
+	cluster.apply(t, build(t, "author"), "")
+	eventually(t, "an author who is written down", accepted, func() error {
+		send, err := declare("")
+		if err == nil && send.Annotations[v1alpha1.AuthorAnnotation] != "utexo-editor" {
+			err = errors.New("the annotations are " + strings.Join(slices.Sorted(maps.Keys(send.Annotations)), ", "))
+		}
+		return err
+	})
+	if send, err := declare("somebody-else"); err != nil || send.Annotations[v1alpha1.AuthorAnnotation] != "utexo-editor" {
+		t.Errorf("the policy that writes the author leaves %v, %v", send.Annotations, err)
 	}
 }
 

@@ -5,16 +5,20 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // Finalizer keeps a payment whose money call was made until its outcome is known.
 const Finalizer = "payments.utexo.com/outcome"
 
-// WalletReference names the Wallet that pays or receives, in the namespace of the resource.
+// AuthorAnnotation names, on a payment, the user who declared it, as the API server knows them. Where the Wallet demands approvals, none of
+// them can be the author's. Admission lets nobody set another name than their own.
+const AuthorAnnotation = "payments.utexo.com/author"
+
+// WalletReference names the Wallet that pays or receives.
 type WalletReference struct {
-	// name of the Wallet, in the namespace of this resource.
+	// name of the Wallet.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 
-	// namespace of the Wallet, default that of this resource.
-	// Wallets of other namespaces cannot be used yet.
+	// namespace of the Wallet, default that of this resource. The Wallet of
+	// another namespace must allow it by its spec.allowedNamespaces.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
@@ -60,8 +64,83 @@ type LocalReference struct {
 	Name string `json:"name"`
 }
 
+// PaymentMode says what is done with a declared payment.
+// +kubebuilder:validation:Enum=Apply;Plan;Observe
+type PaymentMode string
+
+// Modes of a payment.
+const (
+	// ModeApply makes the payment.
+	ModeApply PaymentMode = "Apply"
+	// ModePlan shows in the status what would happen, and makes no call that leads to a payment.
+	ModePlan PaymentMode = "Plan"
+	// ModeObserve follows a payment that somebody else makes or made, and never makes one.
+	ModeObserve PaymentMode = "Observe"
+)
+
+// PlanVerdict says what a plan comes to.
+// +kubebuilder:validation:Enum=WouldPay;AlreadyPaid;Blocked
+type PlanVerdict string
+
+// Verdicts of a plan.
+const (
+	// PlanWouldPay means that nothing but spec.mode, and approvals where the Wallet wants them, keeps the payment from being made.
+	PlanWouldPay PlanVerdict = "WouldPay"
+	// PlanAlreadyPaid means that the payment is being made, or was made, by whom the message names.
+	PlanAlreadyPaid PlanVerdict = "AlreadyPaid"
+	// PlanBlocked means that the payment would not be made now, for the reason that the message gives.
+	PlanBlocked PlanVerdict = "Blocked"
+)
+
+// PaymentPlan is what a payment does to the wallet. An approval names its hash.
+type PaymentPlan struct {
+	// hash of what is declared and resolved: the resource, the wallet, whom it
+	// pays, how much, at most at which fee, until when. What is paid under an
+	// approval of this hash can be nothing else.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Hash string `json:"hash,omitempty"`
+	// verdict of a payment in mode Plan: WouldPay, AlreadyPaid or Blocked.
+	// +optional
+	Verdict PlanVerdict `json:"verdict,omitempty"`
+	// message to the verdict, for a person.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// destination that is paid: a node's public key, an address or an RGB invoice.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Destination string `json:"destination,omitempty"`
+	// amountSats that is paid, in sat.
+	// +optional
+	AmountSats int64 `json:"amountSats"`
+	// asset and amount that is paid.
+	// +optional
+	Asset *AssetAmount `json:"asset,omitempty"`
+	// feeSats that is expected, where the service estimates one, or that of the transaction once there is one, in sat.
+	// +optional
+	FeeSats *int64 `json:"feeSats,omitempty"`
+	// maxFeeSats is the most that the payment may cost beyond its amount, in sat.
+	// +optional
+	MaxFeeSats int64 `json:"maxFeeSats"`
+	// outflowSats is the most that leaves the wallet in all, or what leaves it once there is a transaction, in sat.
+	// +optional
+	OutflowSats int64 `json:"outflowSats"`
+	// outputs of the transaction, once there is one, that are not the wallet's own.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Outputs []PlannedOutput `json:"outputs,omitempty"`
+	// startBefore is when the payment must have started.
+	// +optional
+	StartBefore *metav1.Time `json:"startBefore,omitempty"`
+	// budgetRemainingSats is what the Wallet's daily limit left when the plan was made, in sat.
+	// +optional
+	BudgetRemainingSats *int64 `json:"budgetRemainingSats,omitempty"`
+}
+
 // PaymentPhase says how far a payment is.
-// +kubebuilder:validation:Enum=Pending;Submitting;InFlight;Succeeded;Failed;Unknown
+// +kubebuilder:validation:Enum=Pending;Planned;AwaitingApproval;Submitting;InFlight;Succeeded;Failed;Unknown
 type PaymentPhase string
 
 // Phases of a payment. Succeeded, Failed and Unknown do not change by themselves, but for a Failed Lightning payment that the
@@ -69,6 +148,10 @@ type PaymentPhase string
 const (
 	// PaymentPending means that no call that moves money was made.
 	PaymentPending PaymentPhase = "Pending"
+	// PaymentPlanned means that the status says what would happen, and that nothing more is asked for.
+	PaymentPlanned PaymentPhase = "Planned"
+	// PaymentAwaitingApproval means that people have to approve the plan before anything happens.
+	PaymentAwaitingApproval PaymentPhase = "AwaitingApproval"
 	// PaymentSubmitting means that the call that moves money was recorded, and its outcome is not known yet.
 	PaymentSubmitting PaymentPhase = "Submitting"
 	// PaymentInFlight means that the service accepted the payment.

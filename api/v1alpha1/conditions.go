@@ -15,6 +15,8 @@ const (
 	ConditionSucceeded = "Succeeded"
 	// ConditionOutcomeKnown is False only where money may have moved and the operator cannot find out.
 	ConditionOutcomeKnown = "OutcomeKnown"
+	// ConditionApproved tells of a payment, where the Wallet demands approvals, whether it has them.
+	ConditionApproved = "Approved"
 	// ConditionRegistered tells of a Wallet whether the service knows it.
 	ConditionRegistered = "Registered"
 	// ConditionSignerReady tells of a Wallet whether its payments can be signed.
@@ -55,6 +57,20 @@ const (
 	ReasonSuspended = "Suspended"
 	// ReasonSignerNotAvailable means that the Wallet holds no keys to sign with (watch only).
 	ReasonSignerNotAvailable = "SignerNotAvailable"
+	// ReasonWalletNotAllowed means that walletRef names a Wallet of another namespace that does not exist or does not allow this one. Its
+	// owner sets spec.allowedNamespaces.
+	ReasonWalletNotAllowed = "WalletNotAllowed"
+	// ReasonLimitExceeded means that the payment is above a limit of the Wallet. Raise spec.limits, or declare a smaller payment.
+	ReasonLimitExceeded = "LimitExceeded"
+	// ReasonDestinationNotAllowed means that the Wallet's spec.limits.allowedDestinations does not list whom the payment pays.
+	ReasonDestinationNotAllowed = "DestinationNotAllowed"
+	// ReasonBudgetExceeded means that the Wallet's spec.limits.dailySats does not leave enough now. It starts by itself once it does.
+	ReasonBudgetExceeded = "BudgetExceeded"
+	// ReasonAwaitingApproval means that the Wallet demands approvals that are not there yet. Whoever holds the verb approve on the Wallet
+	// creates a PaymentApproval of status.plan.hash.
+	ReasonAwaitingApproval = "AwaitingApproval"
+	// ReasonNotSeen means that the service does not show the payment that is to be observed. It is looked for again.
+	ReasonNotSeen = "NotSeen"
 	// ReasonJournalLost means that records of earlier payments are missing although the service shows payments, so that an
 	// on-chain send might be a repetition. An administrator sets the Wallet's spec.acknowledgedEpoch.
 	ReasonJournalLost = "JournalLost"
@@ -71,6 +87,10 @@ const (
 	ReasonSettled = "Settled"
 	// ReasonSucceeded means that the payment was made.
 	ReasonSucceeded = "Succeeded"
+	// ReasonPlanned means that status.plan says what would happen, and that nothing more is asked for. Set spec.mode to Apply.
+	ReasonPlanned = "Planned"
+	// ReasonApproved means, of the condition Approved, that all approvals that the Wallet demands are there.
+	ReasonApproved = "Approved"
 	// ReasonAddressIssued means that there is an address to pay to.
 	ReasonAddressIssued = "AddressIssued"
 	// ReasonSettlementDone means that the service settled, or had nothing to settle.

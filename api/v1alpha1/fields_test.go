@@ -184,14 +184,26 @@ func limitCases() []fieldCases {
 				"spec.keys.watchOnly.xpubColored": append(required(), length(100, 120)...),
 				"spec.keys.watchOnly.masterFingerprint": append(required(), matching(
 					[]any{"00000000", "0badcafe"}, []any{"", "0badcaf", "0badcafe0", "0BADCAFE", "0badcafg", "0badcafe\n"})...),
-				"spec.acknowledgedEpoch":   length(0, 64),
-				"status.masterFingerprint": length(0, 8),
-				"status.xpubVanilla":       length(0, 120),
-				"status.xpubColored":       length(0, 120),
-				"status.assets":            append(keyed("assetID"), items(1000, func(i int) any { return map[string]any{"assetID": assetID + strconv.Itoa(i)} })...),
-				"status.assets[0].assetID": append(required(), length(0, 128)...),
-				"status.assets[0].ticker":  length(0, 64),
-				"status.journalEpoch":      length(0, 64),
+				"spec.acknowledgedEpoch":                                  length(0, 64),
+				"spec.limits.maxPaymentSats":                              between(0, 2_100_000_000_000_000),
+				"spec.limits.maxFeeSats":                                  between(0, 100_000_000),
+				"spec.limits.dailySats":                                   between(0, 2_100_000_000_000_000),
+				"spec.limits.requireApprovalAboveSats":                    between(0, 2_100_000_000_000_000),
+				"spec.limits.requiredApprovals":                           between(1, 10),
+				"spec.limits.allowedDestinations":                         items(256, func(int) any { return map[string]any{"assetID": assetID} }),
+				"spec.limits.allowedDestinations[0].nodePublicKey":        matching([]any{node}, []any{"", node[1:], "04" + node[2:], strings.ToUpper(node), node + "\n"}),
+				"spec.limits.allowedDestinations[0].assetID":              length(8, 128),
+				"spec.limits.allowedDestinations[0].maxAssetAmount":       atLeast(1),
+				"spec.limits.allowedDestinations[1].address":              length(14, 128),
+				"spec.allowedNamespaces.selector.matchExpressions[0].key": required(), "spec.allowedNamespaces.selector.matchExpressions[0].operator": required(),
+				"spec.allowedNamespaces.from": append(required(), oneOf(v1alpha1.NamespacesSame, v1alpha1.NamespacesAll, v1alpha1.NamespacesSelector)...),
+				"status.masterFingerprint":    length(0, 8),
+				"status.xpubVanilla":          length(0, 120),
+				"status.xpubColored":          length(0, 120),
+				"status.assets":               append(keyed("assetID"), items(1000, func(i int) any { return map[string]any{"assetID": assetID + strconv.Itoa(i)} })...),
+				"status.assets[0].assetID":    append(required(), length(0, 128)...),
+				"status.assets[0].ticker":     length(0, 64),
+				"status.journalEpoch":         length(0, 64),
 			},
 		)},
 		{wallet().Obj(), reference("spec.keys.secretRef")},
@@ -209,10 +221,11 @@ func limitCases() []fieldCases {
 		})},
 		{invoice().AmountSats(1).Obj(), map[string][]limit{"spec.amountSats": between(1, 2_100_000_000_000_000)}},
 
-		{fullPayment(), join(condition(), asset("spec.asset"), asset("status.asset"), walletReference(), map[string][]limit{
+		{fullPayment(), join(condition(), asset("spec.asset"), asset("status.asset"), forecast("status.plan"), walletReference(), map[string][]limit{
 			"spec":                         required(),
 			"spec.walletRef":               required(),
 			"spec.invoice":                 length(20, 8192),
+			"spec.mode":                    paymentModes(),
 			"spec.ttlSecondsAfterFinished": between(0, 315_360_000),
 			"spec.maxFeeSats":              between(0, 100_000_000),
 			"spec.validUntil":              instants(),
@@ -227,7 +240,7 @@ func limitCases() []fieldCases {
 		{byReference.InvoiceFromSecret("supplier", "invoice").Obj(), keyReference("spec.invoiceFrom.secretKeyRef")},
 		{byReference.InvoiceFromConfigMap("supplier", "invoice").Obj(), keyReference("spec.invoiceFrom.configMapKeyRef")},
 
-		{fullSend(), join(condition(), plan("status.plan"), walletReference(), map[string][]limit{
+		{fullSend(), join(condition(), forecast("status.plan"), walletReference(), map[string][]limit{
 			"spec":                         required(),
 			"spec.walletRef":               required(),
 			"spec.to":                      required(),
@@ -235,6 +248,7 @@ func limitCases() []fieldCases {
 			"spec.amountSats":              between(330, 2_100_000_000_000_000),
 			"spec.feeRate":                 between(1, 1000),
 			"spec.maxFeeSats":              between(0, 100_000_000),
+			"spec.mode":                    oneOf(v1alpha1.ModeApply, v1alpha1.ModePlan),
 			"spec.validUntil":              append(required(), instants()...),
 			"spec.idempotencyKey":          length(1, 253),
 			"spec.ttlSecondsAfterFinished": between(0, 315_360_000),
@@ -270,12 +284,27 @@ func limitCases() []fieldCases {
 			"status.recordRef": length(0, 253),
 		})},
 
+		{fullApproval(), join(reference("spec.walletRef"), map[string][]limit{
+			"spec":                     required(),
+			"spec.walletRef":           required(),
+			"spec.walletRef.namespace": length(1, 63),
+			"spec.paymentRef":          required(),
+			"spec.paymentRef.kind":     append(required(), oneOf("LightningPayment", "OnchainSend")...),
+			"spec.paymentRef.name":     append(required(), length(1, 253)...),
+			"spec.paymentRef.uid":      append(required(), length(1, 64)...),
+			"spec.planHash": append(required(), matching([]any{strings.Repeat("0f", 32)},
+				[]any{"", strings.Repeat("0", 63), strings.Repeat("0", 65), strings.Repeat("0F", 32), strings.Repeat("0", 64) + "\n"})...),
+			"spec.approver":  append(required(), length(1, 253)...),
+			"spec.expiresAt": append(required(), instants()...),
+		})},
+
 		{fullRecord(), join(asset("spec.asset"), plan("journal.plan"), channels("journal.channels"), map[string][]limit{
 			"spec": required(),
 			"spec.kind": append(required(), oneOf(v1alpha1.RecordLightningPayment, v1alpha1.RecordOnchainSend, v1alpha1.RecordLightningInvoice,
 				v1alpha1.RecordInvoicePin, v1alpha1.RecordOrderClaim, v1alpha1.RecordSendClaim, v1alpha1.RecordWalletEpoch, v1alpha1.RecordSettlement)...),
 			"spec.wallet":                   required(),
 			"spec.wallet.name":              append(required(), length(0, 253)...),
+			"spec.wallet.namespace":         length(0, 63),
 			"spec.wallet.masterFingerprint": append(required(), length(0, 8)...),
 			"spec.wallet.xpubVanilla":       length(0, 120),
 			"spec.wallet.server":            append(required(), length(0, 2048)...),
@@ -346,6 +375,19 @@ func plan(path string) map[string][]limit {
 	}
 }
 
+// forecast limits a PaymentPlan.
+func forecast(path string) map[string][]limit {
+	return join(plan(path), asset(path+".asset"), map[string][]limit{
+		path + ".verdict":     oneOf(v1alpha1.PlanWouldPay, v1alpha1.PlanAlreadyPaid, v1alpha1.PlanBlocked),
+		path + ".message":     length(0, 1024),
+		path + ".destination": length(0, 2048),
+	})
+}
+
+func paymentModes() []limit {
+	return oneOf(v1alpha1.ModeApply, v1alpha1.ModePlan, v1alpha1.ModeObserve)
+}
+
 func channels(path string) map[string][]limit {
 	return map[string][]limit{
 		path:                 items(100, func(int) any { return map[string]any{"type": "btc"} }),
@@ -356,7 +398,8 @@ func channels(path string) map[string][]limit {
 }
 
 func paymentPhases() []limit {
-	return oneOf(v1alpha1.PaymentPending, v1alpha1.PaymentSubmitting, v1alpha1.PaymentInFlight, v1alpha1.PaymentSucceeded, v1alpha1.PaymentFailed, v1alpha1.PaymentUnknown)
+	return oneOf(v1alpha1.PaymentPending, v1alpha1.PaymentPlanned, v1alpha1.PaymentAwaitingApproval, v1alpha1.PaymentSubmitting,
+		v1alpha1.PaymentInFlight, v1alpha1.PaymentSucceeded, v1alpha1.PaymentFailed, v1alpha1.PaymentUnknown)
 }
 
 func urls() []limit {
@@ -402,9 +445,17 @@ func fullWallet() client.Object {
 	w.Spec.Endpoint.CABundleRef = &v1alpha1.KeyReference{Name: "ca", Key: "ca.crt"}
 	w.Spec.Endpoint.ClientCertSecretRef = &v1alpha1.LocalReference{Name: "tls"}
 	w.Spec.Endpoint.Headers = map[string]string{"X-Team": "treasury"}
+	w.Spec.Limits = &v1alpha1.WalletLimits{
+		MaxPaymentSats: new(int64(1)), MaxFeeSats: new(int64(1)), DailySats: new(int64(1)), RequireApprovalAboveSats: new(int64(1)), RequiredApprovals: new(int32(2)),
+		AllowedDestinations: []v1alpha1.AllowedDestination{{NodePublicKey: node, AssetID: assetID, MaxAssetAmount: new(int64(1))}, {Address: address}},
+	}
+	w.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesSelector, Selector: &metav1.LabelSelector{
+		MatchLabels: map[string]string{"team": "a"}, MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "b", Operator: "In", Values: []string{"c"}}},
+	}}
 	balance := v1alpha1.Balance{SettledSats: 1, FutureSats: 2, SpendableSats: 1}
 	w.Status = v1alpha1.WalletStatus{
 		ObservedGeneration: 1, MasterFingerprint: "0badcafe", XpubVanilla: xpub, XpubColored: xpub, JournalEpoch: "1",
+		Payments: &v1alpha1.PaymentCounts{InFlight: 1, Succeeded: 1, Failed: 1, Unknown: 1}, Budget: &v1alpha1.Budget{SpentSats24h: 1, RemainingSats: 1},
 		Balance:      &v1alpha1.WalletBalance{Vanilla: balance, Colored: balance, Offchain: &v1alpha1.OffchainBalance{TotalSats: 1}},
 		Assets:       []v1alpha1.AssetBalance{{AssetID: assetID, Ticker: "USDT", Precision: 6, Settled: 1, Future: 1, Spendable: 1, OffchainOutbound: new(int64(1))}},
 		LastSyncTime: &metav1.Time{Time: someDay}, Conditions: conditions(),
@@ -425,12 +476,13 @@ func fullInvoice() client.Object {
 
 func fullPayment() client.Object {
 	p := payment().Asset(assetID, 1).MaxFeeSats(1).ValidUntil(someDay).Suspend().Obj()
+	p.Spec.Mode = v1alpha1.ModePlan
 	p.Spec.WalletRef.Namespace, p.Spec.TTLSecondsAfterFinished = testkit.DefaultNamespace, new(int32(1))
 	instant := &metav1.Time{Time: someDay}
 	p.Status = v1alpha1.LightningPaymentStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.PaymentSucceeded, PaymentHash: "00", Payee: "02", AmountSats: new(int64(3)), Asset: p.Spec.Asset,
 		FeeEstimateSats: new(int64(1)), FeeSats: new(int64(1)), RequestID: "00", Attempt: &v1alpha1.Attempt{Number: 1, StartedAt: instant},
-		RecordRef: "ln-00", CompletedAt: instant, Conditions: conditions(),
+		Plan: fullForecast(), RecordRef: "ln-00", CompletedAt: instant, Conditions: conditions(),
 	}
 	return p
 }
@@ -439,14 +491,32 @@ func fullPlan() *v1alpha1.OnchainPlan {
 	return &v1alpha1.OnchainPlan{OutflowSats: 2, FeeSats: 1, Hash: "00", Outputs: []v1alpha1.PlannedOutput{{Address: address, AmountSats: 1}}}
 }
 
+func fullForecast() *v1alpha1.PaymentPlan {
+	return &v1alpha1.PaymentPlan{
+		Hash: "00", Verdict: v1alpha1.PlanWouldPay, Message: "would pay", Destination: address, AmountSats: 1, Asset: &v1alpha1.AssetAmount{ID: assetID, Amount: 1},
+		FeeSats: new(int64(1)), MaxFeeSats: 1, OutflowSats: 2, Outputs: fullPlan().Outputs, StartBefore: &metav1.Time{Time: someDay}, BudgetRemainingSats: new(int64(1)),
+	}
+}
+
+func approvalOf(payment string) *v1alpha1.PaymentApproval {
+	return testkit.MakePaymentApproval("alice", v1alpha1.PaymentReference{Kind: "LightningPayment", Name: payment, UID: "1"}, "main", strings.Repeat("0f", 32), someDay)
+}
+
+func fullApproval() client.Object {
+	a := approvalOf("rent")
+	a.Namespace, a.Spec.WalletRef.Namespace = testkit.DefaultNamespace, "treasury"
+	return a
+}
+
 func fullSend() client.Object {
 	s := sendSats().MaxFeeSats(1).IdempotencyKey("1").Suspend().Obj()
+	s.Spec.Mode = v1alpha1.OnchainMode(v1alpha1.ModePlan)
 	s.Spec.WalletRef.Namespace, s.Spec.TTLSecondsAfterFinished = testkit.DefaultNamespace, new(int32(1))
 	instant := &metav1.Time{Time: someDay}
 	s.Status = v1alpha1.OnchainSendStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.PaymentFailed, SendID: "7", Txid: "00", CloseTxids: []string{"00"}, SweepTxid: "00", AmountSatsSent: new(int64(1)),
 		FeeSats: new(int64(1)), ServerStatus: "FAILED", ErrorCode: "E", ErrorMessage: "no", Retryable: new(true), Attempt: &v1alpha1.Attempt{Number: 1, StartedAt: instant},
-		Plan: fullPlan(), RecordRef: "oc-1", CompletedAt: instant, Conditions: conditions(),
+		Plan: fullForecast(), RecordRef: "oc-1", CompletedAt: instant, Conditions: conditions(),
 	}
 	return s
 }
@@ -491,7 +561,7 @@ func fullSettlement() client.Object {
 
 func fullRecord() client.Object {
 	r := record().AmountSats(1).Phase(v1alpha1.RecordFailed).Attempt(1).RequestID("7").Holder("OnchainSend", "default", "payroll", "1").Obj()
-	r.Spec.Wallet.XpubVanilla = xpub
+	r.Spec.Wallet.XpubVanilla, r.Spec.Wallet.Namespace = xpub, "treasury"
 	r.Spec.PaymentRequest, r.Spec.PaymentHash, r.Spec.RequestID, r.Spec.Destination = bolt11, "00", "7", address
 	r.Spec.Asset = &v1alpha1.AssetAmount{ID: assetID, Amount: 1}
 	r.Spec.MaxFeeSats, r.Spec.FeeRate, r.Spec.RecordRef, r.Spec.Epoch, r.Spec.Source = 1, 1, "oc-1", "1", "key invoice of ConfigMap supplier"
@@ -507,7 +577,7 @@ func fullRecord() client.Object {
 }
 
 func fullObjects() []client.Object {
-	return []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullRecord()}
+	return []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullApproval(), fullRecord()}
 }
 
 func TestLimits(t *testing.T) {
@@ -778,13 +848,13 @@ func TestDefaults(t *testing.T) {
 		},
 		"LightningPayment": {
 			spec: map[string]any{"walletRef": ref, "invoice": bolt11},
-			want: map[string]any{"walletRef": ref, "invoice": bolt11, "maxFeeSats": int64(3000)},
+			want: map[string]any{"walletRef": ref, "invoice": bolt11, "maxFeeSats": int64(3000), "mode": "Apply"},
 		},
 		"OnchainSend": {
 			spec: map[string]any{"walletRef": ref, "to": map[string]any{"address": address}, "amountSats": int64(1000), "validUntil": "2030-12-31T23:59:59Z"},
 			want: map[string]any{
 				"walletRef": ref, "to": map[string]any{"address": address}, "amountSats": int64(1000), "validUntil": "2030-12-31T23:59:59Z",
-				"feeRate": int64(5), "maxFeeSats": int64(10000),
+				"feeRate": int64(5), "maxFeeSats": int64(10000), "mode": "Apply",
 			},
 		},
 		"DepositAddress": {
@@ -844,8 +914,8 @@ func TestDefaults(t *testing.T) {
 		want := []string{
 			"DepositAddress spec.rotation", "DepositAddress status", "DepositAddress status.observedGeneration",
 			"LightningInvoice spec.expirySeconds", "LightningInvoice status", "LightningInvoice status.observedGeneration",
-			"LightningPayment spec.maxFeeSats", "LightningPayment status", "LightningPayment status.observedGeneration",
-			"OnchainSend spec.feeRate", "OnchainSend spec.maxFeeSats", "OnchainSend status", "OnchainSend status.observedGeneration",
+			"LightningPayment spec.maxFeeSats", "LightningPayment spec.mode", "LightningPayment status", "LightningPayment status.observedGeneration",
+			"OnchainSend spec.feeRate", "OnchainSend spec.maxFeeSats", "OnchainSend spec.mode", "OnchainSend status", "OnchainSend status.observedGeneration",
 			"Settlement status", "Settlement status.observedGeneration",
 			"Wallet spec.endpoint.profile", "Wallet status", "Wallet status.observedGeneration",
 		}
@@ -913,7 +983,7 @@ func TestFieldsAreDescribed(t *testing.T) {
 		kind := crd.Spec.Names.Kind
 		walk("", schemaOf(t, crd), func(path string, schema *apiextensionsv1.JSONSchemaProps) {
 			name := strings.TrimSuffix(path[strings.LastIndex(path, ".")+1:], "[]")
-			if path == "apiVersion" || path == "kind" || path == "metadata" || strings.Contains(path, "conditions[]") {
+			if path == "apiVersion" || path == "kind" || path == "metadata" || strings.Contains(path, "conditions[]") || strings.Contains(path, ".selector.match") {
 				return // Kubernetes' own words
 			}
 			text := schema.Description

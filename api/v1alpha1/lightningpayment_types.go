@@ -2,7 +2,7 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// LightningPaymentSpec declares a payment of one BOLT11 invoice. All of it but suspend and ttlSecondsAfterFinished is immutable: a change is another payment.
+// LightningPaymentSpec declares a payment of one BOLT11 invoice. All of it but mode, suspend and ttlSecondsAfterFinished is immutable: a change is another payment.
 // +kubebuilder:validation:XValidation:rule="[has(self.invoice), has(self.invoiceFrom)].exists_one(x, x)",message="set exactly one of invoice and invoiceFrom"
 // +kubebuilder:validation:XValidation:rule="!(has(self.amountSats) && has(self.asset))",message="set at most one of the guards amountSats and asset"
 // +kubebuilder:validation:XValidation:rule="self.walletRef == oldSelf.walletRef",message="walletRef is immutable: declare a new LightningPayment"
@@ -54,6 +54,13 @@ type LightningPaymentSpec struct {
 	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`
 	ValidUntil *metav1.Time `json:"validUntil,omitempty"`
 
+	// mode: Apply (default) makes the payment; Plan only shows in status.plan what
+	// would happen; Observe follows a payment of this invoice that somebody else
+	// makes, and never makes one.
+	// +optional
+	// +default="Apply"
+	Mode PaymentMode `json:"mode,omitempty"`
+
 	// suspend holds the payment before its next call that moves money. What was submitted is still observed.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -91,7 +98,7 @@ type LightningPaymentStatus struct {
 	// +default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// phase: Pending, Submitting, InFlight, Succeeded, Failed or Unknown.
+	// phase: Pending, Planned, AwaitingApproval, Submitting, InFlight, Succeeded, Failed or Unknown.
 	// +optional
 	Phase PaymentPhase `json:"phase,omitempty"`
 
@@ -121,6 +128,10 @@ type LightningPaymentStatus struct {
 	// +optional
 	FeeSats *int64 `json:"feeSats,omitempty"`
 
+	// plan is what the payment does to the wallet, in mode Plan and where the Wallet demands approvals.
+	// +optional
+	Plan *PaymentPlan `json:"plan,omitempty"`
+
 	// requestID is the service's id of the payment.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
@@ -139,7 +150,7 @@ type LightningPaymentStatus struct {
 	// +optional
 	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
 
-	// conditions: Ready, Reconciling, Stalled, Succeeded, OutcomeKnown.
+	// conditions: Ready, Reconciling, Stalled, Succeeded, OutcomeKnown, Approved.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -167,7 +178,7 @@ type LightningPayment struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec declares the payment. All of it but suspend and ttlSecondsAfterFinished is immutable: a change is another payment.
+	// spec declares the payment. All of it but mode, suspend and ttlSecondsAfterFinished is immutable: a change is another payment.
 	// +required
 	Spec LightningPaymentSpec `json:"spec"`
 

@@ -2,7 +2,12 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// OnchainSendSpec declares one on-chain send. All of it but suspend and ttlSecondsAfterFinished is immutable: a change is another send.
+// OnchainMode is the PaymentMode of an OnchainSend: Apply or Plan. A send that somebody else makes cannot be told from others by what is
+// declared, so that there is none to observe.
+// +kubebuilder:validation:Enum=Apply;Plan
+type OnchainMode string
+
+// OnchainSendSpec declares one on-chain send. All of it but mode, suspend and ttlSecondsAfterFinished is immutable: a change is another send.
 // +kubebuilder:validation:XValidation:rule="[has(self.amountSats), has(self.asset)].exists_one(x, x)",message="set exactly one of amountSats and asset"
 // +kubebuilder:validation:XValidation:rule="has(self.to.address) == has(self.amountSats)",message="an address is sent amountSats, an rgbInvoice is sent asset"
 // +kubebuilder:validation:XValidation:rule="self.walletRef == oldSelf.walletRef",message="walletRef is immutable: declare a new OnchainSend"
@@ -62,6 +67,11 @@ type OnchainSendSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	IdempotencyKey string `json:"idempotencyKey,omitempty"`
+
+	// mode: Apply (default) makes the send; Plan only shows in status.plan what would happen.
+	// +optional
+	// +default="Apply"
+	Mode OnchainMode `json:"mode,omitempty"`
 
 	// suspend holds the send before its next call that moves money. What was submitted is still observed.
 	// +optional
@@ -130,7 +140,7 @@ type OnchainSendStatus struct {
 	// +default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// phase: Pending, Submitting, InFlight, Succeeded, Failed or Unknown.
+	// phase: Pending, Planned, AwaitingApproval, Submitting, InFlight, Succeeded, Failed or Unknown.
 	// +optional
 	Phase PaymentPhase `json:"phase,omitempty"`
 
@@ -189,7 +199,7 @@ type OnchainSendStatus struct {
 
 	// plan is what was found in the transaction before it was signed.
 	// +optional
-	Plan *OnchainPlan `json:"plan,omitempty"`
+	Plan *PaymentPlan `json:"plan,omitempty"`
 
 	// recordRef names the PaymentRecord in the operator's namespace.
 	// +optional
@@ -200,7 +210,7 @@ type OnchainSendStatus struct {
 	// +optional
 	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
 
-	// conditions: Ready, Reconciling, Stalled, Succeeded, OutcomeKnown.
+	// conditions: Ready, Reconciling, Stalled, Succeeded, OutcomeKnown, Approved.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -229,7 +239,7 @@ type OnchainSend struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec declares the send. All of it but suspend and ttlSecondsAfterFinished is immutable: a change is another send.
+	// spec declares the send. All of it but mode, suspend and ttlSecondsAfterFinished is immutable: a change is another send.
 	// +required
 	Spec OnchainSendSpec `json:"spec"`
 

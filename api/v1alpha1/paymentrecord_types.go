@@ -80,6 +80,10 @@ type RecordWallet struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
+	// namespace of the Wallet, where it is not the holder's.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
 	// masterFingerprint of the wallet.
 	// +required
 	// +kubebuilder:validation:MaxLength=8

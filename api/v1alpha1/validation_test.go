@@ -64,6 +64,9 @@ var (
 
 // Starting points, valid but for what a case is about.
 
+// node is the public key of a Lightning node.
+var node = "02" + strings.Repeat("ab", 32)
+
 func wallet() *testkit.WalletBuilder            { return testkit.MakeWallet("main") }
 func invoice() *testkit.LightningInvoiceBuilder { return testkit.MakeLightningInvoice("shop") }
 func payment() *testkit.LightningPaymentBuilder {
@@ -151,8 +154,44 @@ func creations() map[string]ruleCase {
 		oneTarget     = "spec.to: set exactly one of address and rgbInvoice"
 		amountForKind = "spec: an address is sent amountSats, an rgbInvoice is sent asset"
 	)
+	const (
+		approvals   = "spec.limits: requiredApprovals needs requireApprovalAboveSats"
+		destination = "spec.limits.allowedDestinations[0]: set nodePublicKey, address or assetID"
+		alone       = "spec.limits.allowedDestinations[0]: an address stands alone: it is sent bitcoin, on-chain"
+		ofAsset     = "spec.limits.allowedDestinations[0]: maxAssetAmount needs assetID"
+		selector    = "spec.allowedNamespaces: from: Selector needs a selector"
+	)
+	limited := func(limits v1alpha1.WalletLimits) client.Object {
+		return edit(wallet().Obj(), func(w *v1alpha1.Wallet) { w.Spec.Limits = &limits })
+	}
+	allowing := func(entry v1alpha1.AllowedDestination) client.Object {
+		return limited(v1alpha1.WalletLimits{AllowedDestinations: []v1alpha1.AllowedDestination{entry}})
+	}
+	from := func(from v1alpha1.NamespacesFrom, selector *metav1.LabelSelector) client.Object {
+		return edit(wallet().Obj(), func(w *v1alpha1.Wallet) {
+			w.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{From: from, Selector: selector}
+		})
+	}
 	unresolved := func() *testkit.LightningPaymentBuilder { return testkit.MakeLightningPayment("rent") }
 	return map[string]ruleCase{
+		"two approvals above a sum":   {rule: approvals, to: limited(v1alpha1.WalletLimits{RequireApprovalAboveSats: new(int64(0)), RequiredApprovals: new(int32(2))})},
+		"one approval above a sum":    {rule: approvals, to: limited(v1alpha1.WalletLimits{RequireApprovalAboveSats: new(int64(0))})},
+		"two approvals above nothing": {rule: approvals, to: limited(v1alpha1.WalletLimits{RequiredApprovals: new(int32(2))}), want: []string{approvals}},
+
+		"a node may be paid":               {rule: destination, to: allowing(v1alpha1.AllowedDestination{NodePublicKey: node})},
+		"an address may be sent to":        {rule: alone, to: allowing(v1alpha1.AllowedDestination{Address: address})},
+		"an asset may be paid with":        {rule: ofAsset, to: allowing(v1alpha1.AllowedDestination{AssetID: assetID, MaxAssetAmount: new(int64(1))})},
+		"a node may be paid an asset":      {rule: ofAsset, to: allowing(v1alpha1.AllowedDestination{NodePublicKey: node, AssetID: assetID})},
+		"nobody in particular may be paid": {rule: destination, to: allowing(v1alpha1.AllowedDestination{}), want: []string{destination}},
+		"an address and a node":            {rule: alone, to: allowing(v1alpha1.AllowedDestination{Address: address, NodePublicKey: node}), want: []string{alone}},
+		"an address and an asset":          {rule: alone, to: allowing(v1alpha1.AllowedDestination{Address: address, AssetID: assetID}), want: []string{alone}},
+		"a bound of no asset":              {rule: ofAsset, to: allowing(v1alpha1.AllowedDestination{NodePublicKey: node, MaxAssetAmount: new(int64(1))}), want: []string{ofAsset}},
+
+		"no other namespaces":    {rule: selector, to: from(v1alpha1.NamespacesSame, nil)},
+		"all namespaces":         {rule: selector, to: from(v1alpha1.NamespacesAll, nil)},
+		"namespaces by label":    {rule: selector, to: from(v1alpha1.NamespacesSelector, &metav1.LabelSelector{})},
+		"namespaces by no label": {rule: selector, to: from(v1alpha1.NamespacesSelector, nil), want: []string{selector}},
+
 		"an https service":             {rule: plainHTTP, to: wallet().URL("https://utexo.test").Obj()},
 		"a plain http service":         {rule: plainHTTP, to: edit(wallet().URL("http://utexo.test").Obj(), func(w *v1alpha1.Wallet) { w.Spec.Endpoint.Insecure = false }), want: []string{plainHTTP}},
 		"an insecure http service":     {rule: plainHTTP, to: wallet().URL("http://127.0.0.1:8085").Obj()},
@@ -269,6 +308,7 @@ func immutableFields() []immutableField {
 		}},
 
 		{rule("walletRef", "DepositAddress"), map[string]client.Object{"main": deposit("main"), "other": deposit("other")}},
+		{"spec: an approval is immutable: delete it, and create another", map[string]client.Object{"of a payment": approvalOf("rent"), "of another": approvalOf("bread")}},
 		{rule("walletRef", "Settlement"), map[string]client.Object{"main": settlement("main"), "other": settlement("other")}},
 
 		{rule("walletRef", "OnchainSend"), map[string]client.Object{
@@ -461,13 +501,14 @@ func TestRulesHaveCases(t *testing.T) {
 		})
 	}
 	accepted, refused := map[string]bool{}, map[string]bool{}
+	index := regexp.MustCompile(`\[\d+\]`)
 	for _, tc := range ruleCases() {
 		kind := kindOf(tc.to)
 		if tc.want == nil {
-			accepted[kind+" "+tc.rule] = true
+			accepted[kind+" "+index.ReplaceAllString(tc.rule, "[]")] = true
 		}
 		for _, rule := range tc.want {
-			refused[kind+" "+rule] = true
+			refused[kind+" "+index.ReplaceAllString(rule, "[]")] = true
 		}
 	}
 	want := slices.Sorted(maps.Keys(declared))

@@ -44,6 +44,14 @@ type WalletSpec struct {
 	// +required
 	Keys WalletKeys `json:"keys"`
 
+	// limits of what payments may take from this wallet. Without it they may take all.
+	// +optional
+	Limits *WalletLimits `json:"limits,omitempty"`
+
+	// allowedNamespaces says which other namespaces may name this Wallet; default none.
+	// +optional
+	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
+
 	// suspend, while true, lets no payment from this wallet start or be submitted. What was submitted is still observed.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -54,6 +62,106 @@ type WalletSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	AcknowledgedEpoch string `json:"acknowledgedEpoch,omitempty"`
+}
+
+// WalletLimits bounds what payments may take from a wallet. What is above a limit waits, with a reason that names the limit, and starts
+// by itself once the limit allows it. The limits are of this Wallet; what any Wallet with the same keys spent counts.
+// +kubebuilder:validation:XValidation:rule="!has(self.requiredApprovals) || has(self.requireApprovalAboveSats)",message="requiredApprovals needs requireApprovalAboveSats"
+type WalletLimits struct {
+	// maxPaymentSats is the most that one payment may pay, its fee aside, in sat.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2100000000000000
+	MaxPaymentSats *int64 `json:"maxPaymentSats,omitempty"`
+
+	// maxFeeSats is the highest spec.maxFeeSats that a payment may declare, in sat.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100000000
+	MaxFeeSats *int64 `json:"maxFeeSats,omitempty"`
+
+	// dailySats is the most that all payments may take in any 24 hours, their fees
+	// among it, in sat. A payment counts from when it is submitted, with its
+	// highest fee until its own is known, also while its outcome is unknown.
+	// Amounts of assets do not count, the bitcoin that is sent with them does.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2100000000000000
+	DailySats *int64 `json:"dailySats,omitempty"`
+
+	// allowedDestinations lists whom payments may pay, at most 256 entries: one of
+	// them must fit. Empty allows all.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	AllowedDestinations []AllowedDestination `json:"allowedDestinations,omitempty"`
+
+	// requireApprovalAboveSats lets a payment of more than this, in sat, and any
+	// payment of an asset, wait for PaymentApprovals. Without it none is needed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2100000000000000
+	RequireApprovalAboveSats *int64 `json:"requireApprovalAboveSats,omitempty"`
+
+	// requiredApprovals is by how many people a payment must be approved, from 1 to 10, default 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10
+	RequiredApprovals *int32 `json:"requiredApprovals,omitempty"`
+}
+
+// AllowedDestination is whom a payment may pay: all of its members must fit. An entry without assetID is for bitcoin.
+// +kubebuilder:validation:XValidation:rule="has(self.nodePublicKey) || has(self.address) || has(self.assetID)",message="set nodePublicKey, address or assetID"
+// +kubebuilder:validation:XValidation:rule="!has(self.address) || !(has(self.nodePublicKey) || has(self.assetID))",message="an address stands alone: it is sent bitcoin, on-chain"
+// +kubebuilder:validation:XValidation:rule="!has(self.maxAssetAmount) || has(self.assetID)",message="maxAssetAmount needs assetID"
+type AllowedDestination struct {
+	// nodePublicKey is the public key of the Lightning node that is paid, 66 hex digits.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^0[23][0-9a-f]{64}$`
+	NodePublicKey string `json:"nodePublicKey,omitempty"`
+
+	// address is a bitcoin address that is sent to on-chain.
+	// +optional
+	// +kubebuilder:validation:MinLength=14
+	// +kubebuilder:validation:MaxLength=128
+	Address string `json:"address,omitempty"`
+
+	// assetID is an asset that is paid with: over Lightning, to nodePublicKey where that is set, or on-chain, to any RGB invoice.
+	// +optional
+	// +kubebuilder:validation:MinLength=8
+	// +kubebuilder:validation:MaxLength=128
+	AssetID string `json:"assetID,omitempty"`
+
+	// maxAssetAmount is the most of the asset that one payment may pay, in its smallest unit.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	MaxAssetAmount *int64 `json:"maxAssetAmount,omitempty"`
+}
+
+// NamespacesFrom says which namespaces are meant.
+// +kubebuilder:validation:Enum=Same;All;Selector
+type NamespacesFrom string
+
+// Namespaces.
+const (
+	// NamespacesSame is the Wallet's own namespace.
+	NamespacesSame NamespacesFrom = "Same"
+	// NamespacesAll is every namespace of the cluster.
+	NamespacesAll NamespacesFrom = "All"
+	// NamespacesSelector is the Wallet's own namespace and every one whose labels the selector selects.
+	NamespacesSelector NamespacesFrom = "Selector"
+)
+
+// AllowedNamespaces says which namespaces may name a Wallet in a walletRef, as the Gateway API says it of Routes.
+// +kubebuilder:validation:XValidation:rule="self.from != 'Selector' || has(self.selector)",message="from: Selector needs a selector"
+type AllowedNamespaces struct {
+	// from is Same, All or Selector.
+	// +required
+	From NamespacesFrom `json:"from"`
+
+	// selector selects namespaces by their labels, where from is Selector. An empty one selects all.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
 // Endpoint is a UTEXO API service and how to reach it.
@@ -202,6 +310,32 @@ type AssetBalance struct {
 	OffchainOutbound *int64 `json:"offchainOutbound,omitempty"`
 }
 
+// PaymentCounts counts the LightningPayments and OnchainSends that name a Wallet.
+type PaymentCounts struct {
+	// inFlight are submitted and not over.
+	// +optional
+	InFlight int64 `json:"inFlight"`
+	// succeeded were made.
+	// +optional
+	Succeeded int64 `json:"succeeded"`
+	// failed were not made.
+	// +optional
+	Failed int64 `json:"failed"`
+	// unknown wait for a person to say whether they were made.
+	// +optional
+	Unknown int64 `json:"unknown"`
+}
+
+// Budget is what spec.limits.dailySats leaves.
+type Budget struct {
+	// spentSats24h is what payments submitted in the last 24 hours took, or may take, from the wallet, in sat.
+	// +optional
+	SpentSats24h int64 `json:"spentSats24h"`
+	// remainingSats may be taken now, in sat.
+	// +optional
+	RemainingSats int64 `json:"remainingSats"`
+}
+
 // WalletStatus is what was observed of a wallet.
 type WalletStatus struct {
 	// observedGeneration is the generation of the spec that this status is about; -1 before the first look.
@@ -235,6 +369,14 @@ type WalletStatus struct {
 	// +kubebuilder:validation:MaxItems=1000
 	Assets []AssetBalance `json:"assets,omitempty"`
 
+	// payments from this Wallet that are declared now, by how far they are.
+	// +optional
+	Payments *PaymentCounts `json:"payments,omitempty"`
+
+	// budget of the last 24 hours, where spec.limits.dailySats sets one.
+	// +optional
+	Budget *Budget `json:"budget,omitempty"`
+
 	// journalEpoch names the set of payment records that this wallet's sends are
 	// guarded by. A new one while the service shows earlier payments means that
 	// records were lost.
@@ -263,6 +405,7 @@ type WalletStatus struct {
 // +kubebuilder:printcolumn:name="Fingerprint",type=string,JSONPath=`.status.masterFingerprint`
 // +kubebuilder:printcolumn:name="Spendable",type=integer,JSONPath=`.status.balance.vanilla.spendableSats`,description="on-chain bitcoin that can be spent, in sat"
 // +kubebuilder:printcolumn:name="Lightning",type=integer,JSONPath=`.status.balance.offchain.totalSats`,description="bitcoin in Lightning channels, in sat"
+// +kubebuilder:printcolumn:name="Budget",type=integer,JSONPath=`.status.budget.remainingSats`,description="what may be spent now of the daily limit, in sat"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -132,6 +132,7 @@ func TestTablesAreComplete(t *testing.T) {
 		"docs/lightningpayment.md": {"Spec": v1alpha1.LightningPaymentSpec{}, "Status": v1alpha1.LightningPaymentStatus{}},
 		"docs/onchainsend.md":      {"Spec": v1alpha1.OnchainSendSpec{}, "Status": v1alpha1.OnchainSendStatus{}},
 		"docs/depositaddress.md":   {"Spec": v1alpha1.DepositAddressSpec{}, "Status": v1alpha1.DepositAddressStatus{}},
+		"docs/paymentapproval.md":  {"Spec": v1alpha1.PaymentApprovalSpec{}},
 		"docs/settlement.md":       {"Spec": v1alpha1.SettlementSpec{}, "Status": v1alpha1.SettlementStatus{}},
 		"docs/paymentrecord.md":    {"Spec": v1alpha1.PaymentRecordSpec{}, "Journal": v1alpha1.PaymentJournal{}},
 	} {

@@ -29,7 +29,7 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 		if taken, err := r.claimOrder(ctx); taken || err != nil {
 			return err
 		}
-		result, err := r.Spender.Attempt(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)
+		result, err := r.Spender.Attempt(ctx, r.facts.Order, r.facts.Record, r.session, r.permitStart)
 		return r.took(ctx, result, err)
 	case payment.Repeat:
 		result, err := r.Spender.Repeat(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)
@@ -165,6 +165,20 @@ func (r *pass) claimOrder(ctx context.Context) (bool, error) {
 	return true, err
 }
 
+// permitStart is permit for the first call of an attempt, which limits and approvals must still cover.
+func (r *pass) permitStart(ctx context.Context) (*payment.Obstacle, error) {
+	if obstacle, err := r.permit(ctx); obstacle != nil || err != nil {
+		return obstacle, err
+	}
+	if err := r.gate(ctx); err != nil {
+		return nil, err
+	}
+	if r.facts.Blocked != nil {
+		return r.facts.Blocked, nil
+	}
+	return r.facts.Unapproved, nil
+}
+
 // permit reads, uncached and right before the call that moves money, what may have changed since the pass began.
 func (r *pass) permit(ctx context.Context) (*payment.Obstacle, error) {
 	held := func(reason, message string) (*payment.Obstacle, error) {
@@ -181,6 +195,8 @@ func (r *pass) permit(ctx context.Context) (*payment.Obstacle, error) {
 		return held(v1alpha1.ReasonCancelled, "the resource is being deleted")
 	case current.suspended():
 		return held(v1alpha1.ReasonSuspended, "held by spec.suspend; set it to false to go on")
+	case current.mode() != v1alpha1.ModeApply:
+		return held(v1alpha1.ReasonSuspended, "held by spec.mode, which is not Apply any more")
 	}
 	return walletUnchanged(ctx, r.Reader, r.wallet)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/approval"
+	"github.com/utexo/utexo-operator/internal/limits"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/readiness"
 	"github.com/utexo/utexo-operator/internal/record"
@@ -47,6 +51,7 @@ type Payments struct {
 	Records   *record.Store
 	Spender   *spender.Spender
 	Connector *Connector
+	Budgets   *Budgets
 	Policy    payment.Policy
 }
 
@@ -63,11 +68,15 @@ type payable interface {
 	// recordName is the name of the record that the status names; empty for none.
 	recordName() string
 	suspended() bool
+	mode() v1alpha1.PaymentMode
 	// resolve says what is to be paid. waiting is why that is not known yet, invalid the dead end of what cannot be paid; the order is
 	// returned with both as far as it is known.
 	resolve(ctx context.Context, p *Payments, wallet *v1alpha1.Wallet, known v1alpha1.RecordWallet) (resolution, error)
 	// project writes into the status what the record and the decision say.
 	project(order *payment.Order, record *v1alpha1.PaymentRecord, facts *payment.Facts, projection payment.Projection, now time.Time)
+	// showPlan writes into the status what the payment does to the wallet; nil where nobody wants to know.
+	showPlan(plan *v1alpha1.PaymentPlan)
+	plan() *v1alpha1.PaymentPlan
 	copy() payable
 }
 
@@ -85,6 +94,8 @@ type pass struct {
 	wallet  *v1alpha1.Wallet
 	session *spender.Session
 	facts   payment.Facts
+	// standing is what is left of the wallet's budget, where it has one and it was looked at.
+	standing *limits.Standing
 }
 
 // Reconcile drives one payment. Each step writes what it is about to do, then does at most that one thing.
@@ -123,8 +134,12 @@ func (r *pass) observe(ctx context.Context) error {
 		Abandon:    r.object.inner().GetAnnotations()[DeletionPolicyAnnotation] == AbandonTracking,
 		Resolution: r.object.inner().GetAnnotations()[ResolveAnnotation],
 		GivenUp:    givenUp(r.object),
+		Mode:       r.object.mode(),
 	}
-	known := v1alpha1.RecordWallet{Name: r.object.walletReference().Name}
+	reference := r.object.walletReference()
+	known := v1alpha1.RecordWallet{
+		Name: reference.Name, Namespace: payment.ForeignNamespace(r.object.inner().GetNamespace(), reference),
+	}
 	if err := r.observeWallet(ctx, &known); err != nil {
 		return err
 	}
@@ -151,9 +166,110 @@ func (r *pass) observe(ctx context.Context) error {
 		}
 	}
 	if r.wallet != nil && r.facts.Order.Kind == v1alpha1.RecordOnchainSend && r.facts.NoSpending == nil {
-		r.facts.NoSpending, err = r.journalObstacle(ctx, known.XpubVanilla)
+		if r.facts.NoSpending, err = r.journalObstacle(ctx, known.XpubVanilla); err != nil {
+			return err
+		}
 	}
-	return err
+	if record := r.facts.Record; r.session == nil || (record != nil && record.Journal.SubmittedAt != nil) {
+		return nil
+	}
+	return r.gate(ctx)
+}
+
+// gate says in the facts which limit of the wallet, or which missing approval, keeps the payment from starting. Within the wallet's
+// critical section it is exact: what others submitted is read uncached, and nobody else submits. Either is looked at again at the latest
+// when the payment's time is over.
+func (r *pass) gate(ctx context.Context) (err error) {
+	defer func() {
+		for _, obstacle := range []*payment.Obstacle{r.facts.Blocked, r.facts.Unapproved} {
+			if left := r.facts.Order.StartBefore.Sub(r.Clock.Now()); obstacle != nil && left > 0 && (obstacle.RetryAfter == 0 || left < obstacle.RetryAfter) {
+				obstacle.RetryAfter = left
+			}
+		}
+	}()
+	if r.facts.Blocked, err = r.blocked(ctx); err != nil {
+		return err
+	}
+	r.facts.Unapproved, r.facts.Approval = nil, nil
+	needed := approval.Required(r.wallet.Spec.Limits, r.facts.Order)
+	if needed == 0 {
+		return nil
+	}
+	var approvals v1alpha1.PaymentApprovalList
+	holder := r.facts.Order.Holder
+	if err := r.Reader.List(ctx, &approvals, client.InNamespace(holder.Namespace), client.MatchingFields{approvalField: holder.UID}); err != nil {
+		return fmt.Errorf("listing PaymentApprovals: %w", err)
+	}
+	need := approval.Need{
+		Order: r.facts.Order, Required: needed, Author: r.object.inner().GetAnnotations()[v1alpha1.AuthorAnnotation],
+		Wallet: v1alpha1.WalletReference{Namespace: r.wallet.Namespace, Name: r.wallet.Name},
+	}
+	state := need.Judge(approvals.Items, r.Clock.Now())
+	r.facts.Unapproved = state.Obstacle(approval.PlanHash(r.facts.Order))
+	r.facts.Approval = approvedCondition(state, r.facts.Unapproved)
+	return nil
+}
+
+// approvalField is the field by which the API server selects PaymentApprovals.
+const approvalField = "spec.paymentRef.uid"
+
+func approvedCondition(state approval.State, missing *payment.Obstacle) *metav1.Condition {
+	if missing != nil {
+		return &metav1.Condition{Type: v1alpha1.ConditionApproved, Status: metav1.ConditionFalse, Reason: missing.Reason, Message: missing.Message}
+	}
+	return &metav1.Condition{
+		Type: v1alpha1.ConditionApproved, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonApproved,
+		Message: payment.Limit("approved by "+strings.Join(state.Approvers, ", "), 512),
+	}
+}
+
+// blocked says which limit of the wallet keeps the payment from starting, or nil.
+func (r *pass) blocked(ctx context.Context) (*payment.Obstacle, error) {
+	allowed := r.wallet.Spec.Limits
+	if allowed == nil {
+		return nil, nil
+	}
+	if allowed.DailySats != nil {
+		standing, err := r.Budgets.Standing(ctx, r.session.Wallet, *allowed.DailySats)
+		if err != nil {
+			return nil, err
+		}
+		r.standing = &standing
+	}
+	if obstacle := limits.Check(allowed, r.facts.Order); obstacle != nil || r.standing == nil {
+		return obstacle, nil
+	}
+	return r.standing.Block(limits.Need(r.facts.Order), r.Clock.Now()), nil
+}
+
+// plan is what the payment does to the wallet, for whom it has to be shown to.
+func (r *pass) plan(projection payment.Projection) *v1alpha1.PaymentPlan {
+	order := r.facts.Order
+	made := isOurs(order, r.facts.Record) && r.facts.Record.Journal.Plan != nil && order.Kind == v1alpha1.RecordOnchainSend
+	planning := r.facts.Mode == v1alpha1.ModePlan
+	if order == nil || !(planning || made || r.facts.Approval != nil || r.object.plan() != nil) {
+		return r.object.plan()
+	}
+	startBefore := metav1.NewTime(order.StartBefore.Truncate(time.Second))
+	plan := &v1alpha1.PaymentPlan{
+		Hash: approval.PlanHash(order), Destination: order.Destination, AmountSats: int64(order.AmountSats), Asset: order.Asset,
+		FeeSats: r.facts.FeeEstimateSats, MaxFeeSats: int64(order.MaxFeeSats), OutflowSats: int64(limits.Need(order)), StartBefore: &startBefore,
+	}
+	if r.session == nil || r.facts.Invalid != nil {
+		plan.Hash = "" // what the wallet is, or what is paid, is not known for sure
+	}
+	if planning {
+		plan.Verdict, plan.Message = r.facts.Verdict(projection), projection.Summary.Message
+		if r.standing != nil {
+			left := int64(r.standing.RemainingSats)
+			plan.BudgetRemainingSats = &left
+		}
+	}
+	if made {
+		found := r.facts.Record.Journal.Plan
+		plan.FeeSats, plan.OutflowSats, plan.Outputs = &found.FeeSats, found.OutflowSats, found.Outputs
+	}
+	return plan
 }
 
 // observeUnreadable reads the record that the status names where the manifest cannot be read any more, as after an upgrade that reads
@@ -190,11 +306,7 @@ func (r *pass) observeWallet(ctx context.Context, known *v1alpha1.RecordWallet) 
 		r.facts.Profile = r.wallet.Spec.Endpoint.Profile
 		r.facts.Suspended = r.facts.Suspended || r.wallet.Spec.Suspend
 	}
-	switch {
-	case used.unusable != nil && used.unusable.DeadEnd:
-		r.facts.Invalid = used.unusable
-		return nil
-	case used.unusable != nil:
+	if used.unusable != nil {
 		r.facts.Waiting = used.unusable
 		return nil
 	}
@@ -261,7 +373,11 @@ func logRecorded(ctx context.Context, record *v1alpha1.PaymentRecord) {
 
 // rest writes the status, lets the resource go where it may, and says when to look again.
 func (r *pass) rest(ctx context.Context, decision payment.Decision) (ctrl.Result, error) {
+	if r.facts.Approval != nil {
+		decision.Projection.Summary.Also = append(slices.Clone(decision.Projection.Summary.Also), *r.facts.Approval)
+	}
 	r.object.project(r.facts.Order, r.facts.Record, &r.facts, decision.Projection, r.Clock.Now())
+	r.object.showPlan(r.plan(decision.Projection))
 	if err := r.Status.Write(ctx, r.before.inner(), r.object.inner()); err != nil {
 		return resultFor(err)
 	}

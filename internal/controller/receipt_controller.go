@@ -49,7 +49,7 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, err
 	}
 	holder := published.Journal.Holder
-	used, err := r.Connector.Use(ctx, holder.Namespace, v1alpha1.WalletReference{Name: published.Spec.Wallet.Name})
+	used, err := r.Connector.Use(ctx, holder.Namespace, v1alpha1.WalletReference{Name: published.Spec.Wallet.Name, Namespace: published.Spec.Wallet.Namespace})
 	switch {
 	case err != nil:
 		return ctrl.Result{}, err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -74,13 +75,15 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 			Quarantine: options.Policy.Quarantine,
 		},
 	}
+	budgets := &Budgets{Records: records, Clock: options.Clock}
 	payments := &Payments{
 		Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
-		Policy: options.Policy,
+		Budgets: budgets, Policy: options.Policy,
 	}
 	return &Controllers{
 		Wallet: &WalletReconciler{
-			Client: cached, Clock: options.Clock, Status: status, Records: records, Connector: connector, SyncInterval: options.SyncInterval,
+			Client: cached, Clock: options.Clock, Status: status, Records: records, Connector: connector, Budgets: budgets,
+			SyncInterval: options.SyncInterval,
 		},
 		Invoice: &LightningInvoiceReconciler{
 			Client: cached, Clock: options.Clock, Status: status, Records: records, Connector: connector,
@@ -100,11 +103,13 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 	}
 }
 
-// walletField is the index of resources by the Wallet that they name.
-const walletField = "spec.walletRef.name"
+// walletField is the index of resources by the Wallet that they name, as namespace/name.
+const walletField = "spec.walletRef"
 
 // In the operator's own namespace: records, the leader's and the wallets' Leases, the unsigned PSBTs of payments under way, and the
-// events of leader election, which are of the older kind. Secrets elsewhere are granted by the namespaces that have wallets.
+// events of leader election, which are of the older kind. Secrets elsewhere are granted by the namespaces that have wallets. Namespaces
+// are read for their labels, where a Wallet allows others by a selector.
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=paymentrecords,verbs=get;list;create;patch,namespace=utexo-system
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update;patch,namespace=utexo-system
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;delete,namespace=utexo-system
@@ -113,17 +118,20 @@ const walletField = "spec.walletRef.name"
 // SetupWithManager starts the reconcilers with a manager.
 func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	indexer := mgr.GetFieldIndexer()
-	indexes := map[client.Object]client.IndexerFunc{
-		&v1alpha1.LightningInvoice{}: func(o client.Object) []string { return []string{o.(*v1alpha1.LightningInvoice).Spec.WalletRef.Name} },
-		&v1alpha1.LightningPayment{}: func(o client.Object) []string { return []string{o.(*v1alpha1.LightningPayment).Spec.WalletRef.Name} },
-		&v1alpha1.OnchainSend{}:      func(o client.Object) []string { return []string{o.(*v1alpha1.OnchainSend).Spec.WalletRef.Name} },
-		&v1alpha1.Settlement{}:       func(o client.Object) []string { return []string{o.(*v1alpha1.Settlement).Spec.WalletRef.Name} },
-		&v1alpha1.DepositAddress{}:   func(o client.Object) []string { return []string{o.(*v1alpha1.DepositAddress).Spec.WalletRef.Name} },
-	}
-	for object, index := range indexes {
+	for object, reference := range map[client.Object]func(client.Object) v1alpha1.WalletReference{
+		&v1alpha1.LightningInvoice{}: func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.LightningInvoice).Spec.WalletRef },
+		&v1alpha1.LightningPayment{}: func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.LightningPayment).Spec.WalletRef },
+		&v1alpha1.OnchainSend{}:      func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.OnchainSend).Spec.WalletRef },
+		&v1alpha1.Settlement{}:       func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.Settlement).Spec.WalletRef },
+		&v1alpha1.DepositAddress{}:   func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.DepositAddress).Spec.WalletRef },
+	} {
+		index := func(o client.Object) []string { return []string{walletKey(o.GetNamespace(), reference(o)).String()} }
 		if err := indexer.IndexField(ctx, object, walletField, index); err != nil {
 			return fmt.Errorf("indexing by wallet: %w", err)
 		}
+	}
+	c.Wallet.Count = func(ctx context.Context, wallet client.ObjectKey) (*v1alpha1.PaymentCounts, error) {
+		return countPayments(ctx, mgr.GetClient(), wallet)
 	}
 	setups := []struct {
 		name      string
@@ -145,6 +153,9 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		if setup.list != nil {
 			building.Watches(&v1alpha1.Wallet{}, handler.EnqueueRequestsFromMapFunc(dependents(mgr.GetClient(), setup.list)),
 				builder.WithPredicates(walletChanged()))
+		}
+		if kind := setup.name; kind == "lightningpayment" || kind == "onchainsend" {
+			building.Watches(&v1alpha1.PaymentApproval{}, handler.EnqueueRequestsFromMapFunc(approved(kind)))
 		}
 		if err := building.Complete(setup.reconcile); err != nil {
 			return fmt.Errorf("setting up the %s controller: %w", setup.name, err)
@@ -182,11 +193,22 @@ func walletChanged() predicate.Predicate {
 	}
 }
 
-// dependents maps a Wallet to the resources of a kind that name it.
+// approved maps a PaymentApproval to the payment of a kind that it is of, whether it came or went.
+func approved(kind string) handler.MapFunc {
+	return func(_ context.Context, object client.Object) []reconcile.Request {
+		payment := object.(*v1alpha1.PaymentApproval).Spec.PaymentRef
+		if !strings.EqualFold(payment.Kind, kind) {
+			return nil
+		}
+		return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: object.GetNamespace(), Name: payment.Name}}}
+	}
+}
+
+// dependents maps a Wallet to the resources of a kind that name it, in any namespace.
 func dependents(reader client.Reader, prototype client.ObjectList) handler.MapFunc {
 	return func(ctx context.Context, wallet client.Object) []reconcile.Request {
 		list := prototype.DeepCopyObject().(client.ObjectList)
-		if err := reader.List(ctx, list, client.InNamespace(wallet.GetNamespace()), client.MatchingFields{walletField: wallet.GetName()}); err != nil {
+		if err := reader.List(ctx, list, client.MatchingFields{walletField: client.ObjectKeyFromObject(wallet).String()}); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "the resources of a wallet could not be listed", "wallet", wallet.GetName())
 			return nil
 		}

@@ -32,6 +32,9 @@ type WalletReconciler struct {
 	Status    *StatusWriter
 	Records   *record.Store
 	Connector *Connector
+	Budgets   *Budgets
+	// Count counts the payments that name a Wallet, from a cache; nil where there is none.
+	Count func(ctx context.Context, wallet client.ObjectKey) (*v1alpha1.PaymentCounts, error)
 	// SyncInterval is how often the balance is read.
 	SyncInterval time.Duration
 
@@ -65,6 +68,9 @@ func (r *WalletReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if err != nil {
 		return resultFor(err)
 	}
+	if err := r.account(ctx, &wallet); err != nil {
+		return resultFor(err)
+	}
 	wallet.Status.ObservedGeneration = wallet.Generation
 	summary := readiness.Summary{
 		Outcome: readiness.Done, Reason: v1alpha1.ReasonSynced, Message: "the service knows the wallet, and balance and assets are fresh",
@@ -83,6 +89,60 @@ func (r *WalletReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return resultFor(err)
 	}
 	return ctrl.Result{RequeueAfter: after}, nil
+}
+
+// account shows how far the wallet's payments are, and what its budget leaves.
+func (r *WalletReconciler) account(ctx context.Context, wallet *v1alpha1.Wallet) (err error) {
+	if r.Count != nil {
+		if wallet.Status.Payments, err = r.Count(ctx, client.ObjectKeyFromObject(wallet)); err != nil {
+			return err
+		}
+	}
+	limits, status := wallet.Spec.Limits, &wallet.Status
+	if limits == nil || limits.DailySats == nil || status.XpubVanilla == "" {
+		status.Budget = nil
+		return nil
+	}
+	known := v1alpha1.RecordWallet{MasterFingerprint: status.MasterFingerprint, XpubVanilla: status.XpubVanilla}
+	standing, err := r.Budgets.Standing(ctx, known, *limits.DailySats)
+	if err == nil {
+		status.Budget = &v1alpha1.Budget{SpentSats24h: int64(standing.SpentSats), RemainingSats: int64(standing.RemainingSats)}
+	}
+	return err
+}
+
+// countPayments counts the payments that name a Wallet with a reader that has the index by Wallet.
+func countPayments(ctx context.Context, reader client.Reader, wallet client.ObjectKey) (*v1alpha1.PaymentCounts, error) {
+	counts := &v1alpha1.PaymentCounts{}
+	count := func(phase v1alpha1.PaymentPhase) {
+		switch phase {
+		case v1alpha1.PaymentSubmitting, v1alpha1.PaymentInFlight:
+			counts.InFlight++
+		case v1alpha1.PaymentSucceeded:
+			counts.Succeeded++
+		case v1alpha1.PaymentFailed:
+			counts.Failed++
+		case v1alpha1.PaymentUnknown:
+			counts.Unknown++
+		}
+	}
+	// The items are the cache's own: nothing is copied and nothing changed.
+	options := []client.ListOption{client.MatchingFields{walletField: wallet.String()}, client.UnsafeDisableDeepCopy}
+	var payments v1alpha1.LightningPaymentList
+	if err := reader.List(ctx, &payments, options...); err != nil {
+		return nil, fmt.Errorf("listing LightningPayments: %w", err)
+	}
+	for i := range payments.Items {
+		count(payments.Items[i].Status.Phase)
+	}
+	var sends v1alpha1.OnchainSendList
+	if err := reader.List(ctx, &sends, options...); err != nil {
+		return nil, fmt.Errorf("listing OnchainSends: %w", err)
+	}
+	for i := range sends.Items {
+		count(sends.Items[i].Status.Phase)
+	}
+	return counts, nil
 }
 
 // forget drops what is kept of a wallet that is gone.

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
@@ -20,7 +22,7 @@ type walletUse struct {
 	wallet *v1alpha1.Wallet
 	// connection is nil where unusable says why.
 	connection *Connection
-	// unusable is why the wallet cannot be used at all: a dead end where the resource may not name it.
+	// unusable is why the wallet cannot be used at all.
 	unusable *payment.Obstacle
 	// notReady is why nothing new begins on it, although its service can be asked.
 	notReady *payment.Obstacle
@@ -28,18 +30,26 @@ type walletUse struct {
 
 // Use connects to the Wallet that a resource in namespace names. An error is one of the API server's.
 func (c *Connector) Use(ctx context.Context, namespace string, reference v1alpha1.WalletReference) (walletUse, error) {
-	if foreign := foreignWallet(reference, namespace); foreign != nil {
-		return walletUse{unusable: foreign}, nil
-	}
+	key := walletKey(namespace, reference)
+	foreign := key.Namespace != namespace
 	var wallet v1alpha1.Wallet
-	err := c.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: reference.Name}, &wallet)
-	if apierrors.IsNotFound(err) {
+	err := c.Reader.Get(ctx, key, &wallet)
+	switch {
+	case apierrors.IsNotFound(err) && foreign:
+		return walletUse{unusable: notAllowed(key, namespace)}, nil
+	case apierrors.IsNotFound(err):
 		return walletUse{unusable: &payment.Obstacle{
 			Reason: v1alpha1.ReasonWalletNotFound, Message: fmt.Sprintf("Wallet %s does not exist in this namespace; create it", reference.Name),
 		}}, nil
-	}
-	if err != nil {
+	case err != nil:
 		return walletUse{}, fmt.Errorf("reading Wallet: %w", err)
+	}
+	if foreign {
+		if allowed, err := c.allows(ctx, &wallet, namespace); err != nil {
+			return walletUse{}, err
+		} else if !allowed {
+			return walletUse{unusable: notAllowed(key, namespace)}, nil
+		}
 	}
 	connection, obstacle, err := c.Connect(ctx, &wallet)
 	if err != nil {
@@ -51,18 +61,57 @@ func (c *Connector) Use(ctx context.Context, namespace string, reference v1alpha
 			Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s: %s", wallet.Name, obstacle.Message), RetryAfter: obstacle.RetryAfter,
 		}
 	}
+	if !foreign {
+		return used, nil
+	}
+	// Who may use a wallet need not know what its namespace holds.
+	for _, told := range []*payment.Obstacle{used.unusable, used.notReady} {
+		if told != nil {
+			told.Message = fmt.Sprintf("Wallet %s is not ready; its own conditions say why: ask its owner", key)
+		}
+	}
+	if used.connection != nil {
+		used.connection.Record.Namespace = key.Namespace
+	}
 	return used, nil
 }
 
-// foreignWallet is the dead end of a resource that names a Wallet of another namespace, or nil.
-func foreignWallet(reference v1alpha1.WalletReference, namespace string) *payment.Obstacle {
-	if reference.Namespace == "" || reference.Namespace == namespace {
-		return nil
+// walletKey is the Wallet that a resource in namespace names.
+func walletKey(namespace string, reference v1alpha1.WalletReference) client.ObjectKey {
+	if reference.Namespace != "" {
+		namespace = reference.Namespace
 	}
+	return client.ObjectKey{Namespace: namespace, Name: reference.Name}
+}
+
+// allows reports whether a Wallet may be named from another namespace.
+func (c *Connector) allows(ctx context.Context, wallet *v1alpha1.Wallet, namespace string) (bool, error) {
+	allowed := wallet.Spec.AllowedNamespaces
+	switch {
+	case allowed == nil:
+		return false, nil
+	case allowed.From == v1alpha1.NamespacesAll:
+		return true, nil
+	case allowed.From != v1alpha1.NamespacesSelector || allowed.Selector == nil:
+		return false, nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
+	if err != nil {
+		return false, nil // what selects nothing that can be read allows nobody
+	}
+	var from corev1.Namespace
+	if err := c.Reader.Get(ctx, client.ObjectKey{Name: namespace}, &from); err != nil {
+		return false, fmt.Errorf("reading Namespace: %w", err)
+	}
+	return selector.Matches(labels.Set(from.Labels)), nil
+}
+
+// notAllowed tells as much of a Wallet that may not be named as of one that does not exist. Labels of namespaces are not watched, so
+// that it is looked at again.
+func notAllowed(wallet client.ObjectKey, namespace string) *payment.Obstacle {
 	return &payment.Obstacle{
-		Reason: v1alpha1.ReasonInvalidSpec, DeadEnd: true,
-		Message: fmt.Sprintf("walletRef names a Wallet in namespace %s; Wallets of other namespaces cannot be used: declare the resource there",
-			reference.Namespace),
+		Reason: v1alpha1.ReasonWalletNotAllowed, RetryAfter: time.Minute,
+		Message: fmt.Sprintf("Wallet %s does not exist, or its spec.allowedNamespaces does not allow namespace %s: ask its owner", wallet, namespace),
 	}
 }
 

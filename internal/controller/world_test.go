@@ -294,7 +294,8 @@ func (w *world) quiet(object client.Object) {
 	w.t.Helper()
 	var written []string
 	w.boundary = func(call string, after bool) error {
-		reads := strings.HasPrefix(call, "K get") || strings.HasPrefix(call, "K list") || strings.HasPrefix(call, "U GET")
+		reads := strings.HasPrefix(call, "K get") || strings.HasPrefix(call, "K list") || strings.HasPrefix(call, "U GET") ||
+			strings.HasSuffix(call, "/fee-estimate")
 		if !after && !reads {
 			written = append(written, call)
 		}

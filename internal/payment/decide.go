@@ -55,6 +55,12 @@ type Facts struct {
 	Waiting *Obstacle
 	// NoSpending is why the wallet cannot pay now, although the service can be asked.
 	NoSpending *Obstacle
+	// Blocked is the limit of the wallet that keeps the payment from starting, Unapproved what its approval lacks.
+	Blocked, Unapproved *Obstacle
+	// Approval is how far the payment is approved, as a condition says it; nil where it needs no approval.
+	Approval *metav1.Condition
+	// Mode is spec.mode; empty is ModeApply.
+	Mode v1alpha1.PaymentMode
 	// ClaimedSend is the service's id of the send, where it answered one and the process died before the record said so.
 	ClaimedSend string
 	// Held is what the last step ran into.
@@ -91,14 +97,18 @@ type Decision struct {
 //
 //	record            situation                                     step
 //	none, released    invalid, deleting, waiting, suspended         Rest
-//	none, Claimed     too late to start (Lightning)                 Observe: adopt what the service has
+//	                  above a limit of the wallet                   Rest
+//	none, Claimed     too late to start (Lightning), mode Observe   Observe: adopt what the service has
 //	                  no fee estimate yet (Lightning)               Estimate
 //	                  estimate above the cap                        Rest (dead end)
+//	                  mode Plan                                     Observe (Lightning), then Rest
+//	                  not approved                                  Rest
 //	                  otherwise                                     Claim
 //	another's         any                                           Rest (dead end, names the holder)
 //	Claimed, Began    deleting                                      give up: Cancelled
 //	                  invalid, time over                            give up: Failed
 //	                  waiting, suspended, refused a moment ago      Rest
+//	                  above a limit, not approved, other modes      Rest
 //	                  otherwise                                     Submit
 //	Submitting        Lightning                                     Observe, by payment hash
 //	                  on-chain, service answers repetitions         Repeat
@@ -114,7 +124,7 @@ type Decision struct {
 func Decide(f Facts, policy Policy, now time.Time) Decision {
 	record := f.Record
 	if record == nil {
-		return decideUnclaimed(f)
+		return decideUnclaimed(f, now)
 	}
 	if f.Order == nil {
 		return decideWithoutOrder(f, now)
@@ -123,7 +133,7 @@ func Decide(f Facts, policy Policy, now time.Time) Decision {
 	switch {
 	case NeverSubmitted(&record.Journal) && (record.Journal.Phase == v1alpha1.RecordCancelled || record.Journal.Holder.UID != f.Order.Holder.UID):
 		// Its attempt came to nothing before anything was sent: a new resource may try.
-		return decideUnclaimed(f)
+		return decideUnclaimed(f, now)
 	case !mine:
 		return decideDuplicate(f)
 	case !SameOrder(record, f.Order), record.Journal.Holder.UID != f.Order.Holder.UID && f.contradicted():
@@ -167,20 +177,89 @@ func (f Facts) tooLate() bool {
 		(f.Invalid.Reason == v1alpha1.ReasonInvoiceExpired || f.Invalid.Reason == v1alpha1.ReasonValidityElapsed)
 }
 
+// adopts reports whether what the service has is all that counts now: nothing may start.
+func (f Facts) adopts() bool {
+	return f.tooLate() || f.Mode == v1alpha1.ModeObserve
+}
+
+// notSeen is what a payment says that is only followed.
+var notSeen = &Obstacle{
+	Reason: v1alpha1.ReasonNotSeen, RetryAfter: time.Minute,
+	Message: "the service shows no payment of this invoice; it is looked for again, and spec.mode Observe never makes one",
+}
+
+// onlyPlanned holds a payment that was to be made and is only planned now.
+var onlyPlanned = &Obstacle{
+	Reason: v1alpha1.ReasonSuspended, Message: "held by spec.mode, which is not Apply any more; nothing was sent",
+}
+
+// planDue is how often a plan is made anew.
+const planDue = 5 * time.Minute
+
+// planned is for a payment that is only to be planned, and that nothing else keeps from being made.
+func (f Facts) planned(now time.Time) Decision {
+	switch {
+	case f.Order.Kind == v1alpha1.RecordLightningPayment && f.Sighting == nil:
+		return Decision{Step: Observe}
+	case f.Sighting != nil && f.Sighting.Presence == NoAnswer:
+		return f.stop(&Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: f.Sighting.Problem, RetryAfter: time.Minute})
+	}
+	message := fmt.Sprintf("would pay %s, at most %d sat in all with its fee; set spec.mode to Apply", f.Order.describe(), f.Order.AmountSats+f.Order.MaxFeeSats)
+	switch {
+	case f.Sighting != nil && f.Sighting.Presence == Outbound:
+		message = "the service already has a payment of this invoice: mode Apply would adopt it and send nothing"
+	case f.Sighting != nil && f.Sighting.Presence == Inbound:
+		message = "the invoice was issued by the node that would pay it, which cannot pay itself: mode Apply would fail"
+	case f.Unapproved != nil:
+		message += "; " + f.Unapproved.Message
+	}
+	return Decision{
+		RequeueAfter: max(min(planDue, f.Order.StartBefore.Sub(now)), time.Second),
+		Projection: Projection{Phase: v1alpha1.PaymentPlanned, Summary: readiness.Summary{
+			Outcome: readiness.Done, Reason: v1alpha1.ReasonPlanned, Message: message,
+			Also: []metav1.Condition{condition(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, v1alpha1.ReasonPlanned, "nothing was sent")},
+		}},
+	}
+}
+
+// Verdict is what a plan comes to, by what the status says of the payment.
+func (f Facts) Verdict(projection Projection) v1alpha1.PlanVerdict {
+	switch projection.Phase {
+	case v1alpha1.PaymentPlanned:
+		if f.Sighting != nil && f.Sighting.Presence == Outbound {
+			return v1alpha1.PlanAlreadyPaid
+		}
+		if f.Sighting != nil && f.Sighting.Presence == Inbound {
+			return v1alpha1.PlanBlocked
+		}
+		return v1alpha1.PlanWouldPay
+	case v1alpha1.PaymentSubmitting, v1alpha1.PaymentInFlight, v1alpha1.PaymentSucceeded:
+		return v1alpha1.PlanAlreadyPaid
+	}
+	if projection.Summary.Reason == v1alpha1.ReasonDuplicatePayment {
+		return v1alpha1.PlanAlreadyPaid
+	}
+	return v1alpha1.PlanBlocked
+}
+
 // unasked is why the service cannot say now whether it has a payment that is too late to start; nil where it was not asked, or said so.
 func (f Facts) unasked() *Obstacle {
 	if f.Waiting != nil || f.Sighting == nil || f.Sighting.Presence != NoAnswer {
 		return f.Waiting
 	}
-	return &Obstacle{
+	obstacle := &Obstacle{
 		Reason:     v1alpha1.ReasonServiceUnavailable,
 		Message:    "it is too late to pay this invoice, and whether it was paid before is asked for until the service answers: " + f.Sighting.Problem,
 		RetryAfter: time.Minute,
 	}
+	if !f.tooLate() {
+		obstacle.Message = f.Sighting.Problem
+	}
+	return obstacle
 }
 
 // decideUnclaimed is for a payment of which nothing was recorded, or which was given up before anything was sent.
-func decideUnclaimed(f Facts) Decision {
+func decideUnclaimed(f Facts, now time.Time) Decision {
 	switch {
 	case f.Deleting:
 		return Decision{Projection: pending(&Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "deleted before anything was sent"})}
@@ -190,11 +269,11 @@ func decideUnclaimed(f Facts) Decision {
 	case f.Invalid != nil && f.Invalid.Reason == v1alpha1.ReasonValidityElapsed && f.NoSpending != nil && f.NoSpending.Reason == v1alpha1.ReasonJournalLost:
 		// It was held because it may have been made before the records were lost; its time is over, and that nobody knows.
 		return f.stop(deadEnd(f.Invalid.Reason, "records of earlier payments of the wallet were lost, and whether this was sent before nobody here knows: look for it on the chain. Now it is not sent any more: %s", f.Invalid.Message))
-	case f.tooLate() && f.unasked() != nil:
+	case f.adopts() && f.Order != nil && f.unasked() != nil:
 		return f.stop(f.unasked())
-	case f.tooLate() && f.Sighting == nil:
+	case f.adopts() && f.Order != nil && f.Sighting == nil:
 		return Decision{Step: Observe}
-	case f.tooLate() && f.Sighting.Presence == Outbound:
+	case f.adopts() && f.Order != nil && f.Sighting.Presence == Outbound:
 		return Decision{Step: Claim, Hold: true}
 	case f.Invalid != nil:
 		return f.stop(f.Invalid)
@@ -202,10 +281,14 @@ func decideUnclaimed(f Facts) Decision {
 		return f.stop(f.Waiting)
 	case f.Order == nil:
 		return f.stop(&Obstacle{Reason: v1alpha1.ReasonProgressing, Message: "resolving what to pay"})
+	case f.Mode == v1alpha1.ModeObserve:
+		return f.stop(notSeen)
 	case f.Suspended:
 		return f.stop(suspended)
 	case f.NoSpending != nil:
 		return f.stop(f.NoSpending)
+	case f.Blocked != nil:
+		return f.stop(f.Blocked)
 	case f.Held != nil:
 		return f.stop(f.Held)
 	case f.Order.Kind == v1alpha1.RecordLightningPayment && f.FeeEstimateSats == nil:
@@ -214,6 +297,10 @@ func decideUnclaimed(f Facts) Decision {
 		return f.stop(deadEnd(v1alpha1.ReasonFeeTooHigh,
 			"the service expects a fee of %d sat, above spec.maxFeeSats %d, and nothing was sent; declare a higher cap in a new resource",
 			*f.FeeEstimateSats, f.Order.MaxFeeSats))
+	case f.Mode == v1alpha1.ModePlan:
+		return f.planned(now)
+	case f.Unapproved != nil:
+		return f.stop(f.Unapproved)
 	}
 	return Decision{Step: Claim, Hold: true}
 }
@@ -303,15 +390,15 @@ var Adopted = Event{
 // decideClaimed is for a payment that is recorded and of which nothing was submitted.
 func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
-	tooLate := f.tooLate() && journal.Attempt == 0 // of later attempts it is known that they were not sent
+	adopts := f.adopts() && journal.Attempt == 0 // of later attempts it is known that they were not sent
 	switch {
 	case f.Deleting:
 		return cancel(journal, now)
-	case tooLate && f.unasked() != nil:
+	case adopts && f.unasked() != nil:
 		return f.rest(journal, f.unasked(), f.unasked().RetryAfter)
-	case tooLate && f.Sighting == nil:
+	case adopts && f.Sighting == nil:
 		return Decision{Step: Observe, Hold: true}
-	case tooLate && f.Sighting.Presence == Outbound:
+	case adopts && f.Sighting.Presence == Outbound:
 		next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true, Events: append(events, Adopted)}
 	case f.Invalid != nil:
@@ -319,10 +406,18 @@ func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 		return Decision{Step: Continue, Journal: &next, Hold: true}
 	case f.Waiting != nil:
 		return f.rest(journal, f.Waiting, f.Waiting.RetryAfter)
+	case f.Mode == v1alpha1.ModeObserve:
+		return f.rest(journal, notSeen, notSeen.RetryAfter)
+	case f.Mode == v1alpha1.ModePlan:
+		return f.rest(journal, onlyPlanned, 0)
 	case f.Suspended:
 		return f.rest(journal, suspended, 0)
 	case f.NoSpending != nil:
 		return f.rest(journal, f.NoSpending, f.NoSpending.RetryAfter)
+	case f.Blocked != nil:
+		return f.rest(journal, f.Blocked, f.Blocked.RetryAfter)
+	case f.Unapproved != nil:
+		return f.rest(journal, f.Unapproved, f.Unapproved.RetryAfter)
 	case f.Held != nil:
 		return f.rest(journal, f.Held, f.Held.RetryAfter)
 	case journal.RetryAfter != nil && now.Before(journal.RetryAfter.Time):
@@ -442,6 +537,8 @@ func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
 		}
 	}
 	switch {
+	case f.Mode != "" && f.Mode != v1alpha1.ModeApply:
+		return f.rest(journal, onlyPlanned, 0)
 	case f.Suspended:
 		return f.rest(journal, suspended, 0)
 	case f.NoSpending != nil:
@@ -611,10 +708,18 @@ func pending(obstacle *Obstacle) Projection {
 			Also: []metav1.Condition{condition(v1alpha1.ConditionSucceeded, metav1.ConditionFalse, obstacle.Reason, obstacle.Message)},
 		}}
 	}
-	return Projection{Phase: v1alpha1.PaymentPending, Summary: readiness.Summary{
+	return Projection{Phase: waitingPhase(obstacle.Reason), Summary: readiness.Summary{
 		Outcome: readiness.InProgress, Reason: obstacle.Reason, Message: obstacle.Message,
 		Also: []metav1.Condition{condition(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, obstacle.Reason, obstacle.Message)},
 	}}
+}
+
+// waitingPhase is the phase of a payment that waits for a reason.
+func waitingPhase(reason string) v1alpha1.PaymentPhase {
+	if reason == v1alpha1.ReasonAwaitingApproval {
+		return v1alpha1.PaymentAwaitingApproval
+	}
+	return v1alpha1.PaymentPending
 }
 
 // Project is what the status says of a journal; obstacle is why it does not go on, where there is a reason.
@@ -653,7 +758,11 @@ func Project(journal *v1alpha1.PaymentJournal, obstacle *Obstacle) Projection {
 	case v1alpha1.RecordUnknown:
 		return project(v1alpha1.PaymentUnknown, readiness.DeadEnd, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, journal.Message)
 	}
-	return progress(v1alpha1.PaymentPending, v1alpha1.ReasonProgressing, "the payment is being prepared; nothing was sent yet")
+	phase := v1alpha1.PaymentPending
+	if obstacle != nil {
+		phase = waitingPhase(obstacle.Reason)
+	}
+	return progress(phase, v1alpha1.ReasonProgressing, "the payment is being prepared; nothing was sent yet")
 }
 
 // outcomeKnown is False only for what a person has to resolve, and Unknown while the outcome is still on its way.

@@ -106,7 +106,20 @@ func (o *Order) RecordName() string {
 	if o.Kind == v1alpha1.RecordLightningPayment {
 		return LightningRecordName(o.PaymentHash)
 	}
-	return OnchainRecordName(o.Holder.Namespace, o.Holder.Name, o.Wallet.Name, o.IdempotencyKey)
+	wallet := o.Wallet.Name
+	if o.Wallet.Namespace != "" {
+		wallet = o.Wallet.Namespace + "/" + wallet // no name of a Wallet has a slash
+	}
+	return OnchainRecordName(o.Holder.Namespace, o.Holder.Name, wallet, o.IdempotencyKey)
+}
+
+// describe says what is paid to whom.
+func (o *Order) describe() string {
+	what := fmt.Sprintf("%d sat", o.AmountSats)
+	if o.Asset != nil {
+		what = fmt.Sprintf("%d of asset %s", o.Asset.Amount, o.Asset.ID)
+	}
+	return what + " to " + printable(o.Destination, 128)
 }
 
 // digest is the SHA-256, in hex, of parts, each preceded by its length so that no two lists of parts give the same bytes.
@@ -144,6 +157,14 @@ func SameHolder(a, b v1alpha1.RecordHolder) bool {
 // SameWallet reports whether a and b are one wallet at one service, so that what the service says of a payment counts.
 func SameWallet(a, b v1alpha1.RecordWallet) bool {
 	return a.MasterFingerprint == b.MasterFingerprint && a.XpubVanilla == b.XpubVanilla && a.Server == b.Server
+}
+
+// ForeignNamespace is the namespace of the Wallet that a resource in namespace names; empty where it is the same one.
+func ForeignNamespace(namespace string, reference v1alpha1.WalletReference) string {
+	if reference.Namespace == namespace {
+		return ""
+	}
+	return reference.Namespace
 }
 
 // NewLightningOrder makes an order of a payment and the BOLT11 that it pays. The obstacle, where there is one, is a dead end; the
@@ -200,7 +221,7 @@ func NewOnchainOrder(send *v1alpha1.OnchainSend, network bitcoin.Network, wallet
 		StartBefore:    send.Spec.ValidUntil.Time,
 		IdempotencyKey: send.Spec.IdempotencyKey,
 	}
-	order.Wallet.Name = send.Spec.WalletRef.Name
+	order.Wallet.Name, order.Wallet.Namespace = send.Spec.WalletRef.Name, ForeignNamespace(send.Namespace, send.Spec.WalletRef)
 	order.Destination = canonicalDestination(send.Spec.To)
 	if send.Spec.To.RGBInvoice != "" {
 		if obstacle := checkRGBInvoice(send, network, now); obstacle != nil {
@@ -230,13 +251,18 @@ func canonicalDestination(to v1alpha1.OnchainDestination) string {
 		}
 		return to.RGBInvoice
 	}
-	networks, err := bitcoin.AddressNetworks(to.Address)
+	return CanonicalAddress(to.Address)
+}
+
+// CanonicalAddress is a bitcoin address in one spelling; as it stands where it cannot be read.
+func CanonicalAddress(text string) string {
+	networks, err := bitcoin.AddressNetworks(text)
 	if err != nil || len(networks) == 0 {
-		return to.Address
+		return text
 	}
-	address, err := bitcoin.ParseAddress(to.Address, networks[0])
+	address, err := bitcoin.ParseAddress(text, networks[0])
 	if err != nil {
-		return to.Address
+		return text
 	}
 	return address.Text
 }

@@ -29,7 +29,7 @@ func FuzzLabels(f *testing.F) {
 			Kind: v1alpha1.RecordLightningPayment, PaymentHash: fmt.Sprintf("%064x", hash),
 			Wallet: v1alpha1.RecordWallet{MasterFingerprint: fmt.Sprintf("%08x", fingerprint)},
 		}
-		found := labels(spec)
+		found := labelsOf(spec)
 		for key, value := range found {
 			if wrong := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(value)...); len(wrong) > 0 {
 				t.Fatalf("label %s=%s: %v", key, value, wrong)

@@ -5,10 +5,13 @@ package record
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
@@ -21,6 +24,8 @@ const (
 	LabelFingerprint = "payments.utexo.com/master-fingerprint"
 	// LabelPaymentHash is the payment hash without its last digit: a label's value has 63 characters at most.
 	LabelPaymentHash = "payments.utexo.com/payment-hash"
+	// LabelSubmittedOn is, of a payment that was submitted, the day on which, in UTC: what a budget counts.
+	LabelSubmittedOn = "payments.utexo.com/submitted-on"
 	// LabelRecord is, of a claim, the record that it belongs to, cut to 63 characters.
 	LabelRecord = "payments.utexo.com/record"
 )
@@ -53,7 +58,7 @@ func (s *Store) Get(ctx context.Context, name string) (*v1alpha1.PaymentRecord, 
 func (s *Store) Claim(ctx context.Context, name string, spec v1alpha1.PaymentRecordSpec, journal v1alpha1.PaymentJournal,
 ) (*v1alpha1.PaymentRecord, bool, error) {
 	record := &v1alpha1.PaymentRecord{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name, Labels: labels(spec)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name, Labels: labelsOf(spec)},
 		Spec:       spec,
 		Journal:    journal,
 	}
@@ -74,7 +79,7 @@ func (s *Store) Claim(ctx context.Context, name string, spec v1alpha1.PaymentRec
 	return existing, false, nil
 }
 
-func labels(spec v1alpha1.PaymentRecordSpec) map[string]string {
+func labelsOf(spec v1alpha1.PaymentRecordSpec) map[string]string {
 	found := map[string]string{LabelKind: string(spec.Kind), LabelFingerprint: spec.Wallet.MasterFingerprint}
 	if len(spec.PaymentHash) == 64 {
 		found[LabelPaymentHash] = labelled(spec.PaymentHash)
@@ -93,7 +98,49 @@ func labelled(text string) string { return text[:min(len(text), 63)] }
 func (s *Store) Swap(ctx context.Context, record *v1alpha1.PaymentRecord, journal v1alpha1.PaymentJournal) (*v1alpha1.PaymentRecord, error) {
 	next := record.DeepCopy()
 	next.Journal = journal
+	if journal.SubmittedAt == nil {
+		delete(next.Labels, LabelSubmittedOn)
+	} else {
+		metav1.SetMetaDataLabel(&next.ObjectMeta, LabelSubmittedOn, dayOf(journal.SubmittedAt.Time))
+	}
 	return s.patch(ctx, record, next)
+}
+
+func dayOf(instant time.Time) string { return instant.UTC().Format(time.DateOnly) }
+
+// Submitted returns the records of the payments that a wallet submitted on the day of now, the one before or the one after, by any
+// Wallet with its keys: more than 24 hours, also where the clock was set back.
+func (s *Store) Submitted(ctx context.Context, wallet v1alpha1.RecordWallet, now time.Time) ([]v1alpha1.PaymentRecord, error) {
+	const day = 24 * time.Hour
+	selector := labels.NewSelector()
+	for key, values := range map[string][]string{
+		LabelKind:        {string(v1alpha1.RecordLightningPayment), string(v1alpha1.RecordOnchainSend)},
+		LabelFingerprint: {wallet.MasterFingerprint},
+		LabelSubmittedOn: {dayOf(now.Add(-day)), dayOf(now), dayOf(now.Add(day))},
+	} {
+		requirement, err := labels.NewRequirement(key, selection.In, values)
+		if err != nil {
+			return nil, fmt.Errorf("selecting payment records: %w", err)
+		}
+		selector = selector.Add(*requirement)
+	}
+	var found []v1alpha1.PaymentRecord
+	var list v1alpha1.PaymentRecordList
+	for {
+		err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), client.MatchingLabelsSelector{Selector: selector},
+			client.Limit(500), client.Continue(list.Continue))
+		if err != nil {
+			return nil, fmt.Errorf("listing payment records: %w", err)
+		}
+		for i := range list.Items {
+			if list.Items[i].Spec.Wallet.XpubVanilla == wallet.XpubVanilla {
+				found = append(found, list.Items[i])
+			}
+		}
+		if list.Continue == "" {
+			return found, nil
+		}
+	}
 }
 
 // Reclaim gives a record, that was given up before anything was sent, to a new order of the same identity. Attempts go on counting.
@@ -102,7 +149,7 @@ func (s *Store) Reclaim(ctx context.Context, record *v1alpha1.PaymentRecord, spe
 ) (*v1alpha1.PaymentRecord, error) {
 	next := record.DeepCopy()
 	next.Spec = spec
-	next.Labels = labels(spec)
+	next.Labels = labelsOf(spec)
 	journal.Attempt = record.Journal.Attempt
 	next.Journal = journal
 	return s.patch(ctx, record, next)
@@ -184,9 +231,9 @@ func (s *Store) ClaimedSend(ctx context.Context, record *v1alpha1.PaymentRecord)
 	return "", nil
 }
 
-func (s *Store) list(ctx context.Context, labels client.MatchingLabels, limit int64) ([]v1alpha1.PaymentRecord, error) {
+func (s *Store) list(ctx context.Context, matching client.MatchingLabels, limit int64) ([]v1alpha1.PaymentRecord, error) {
 	var list v1alpha1.PaymentRecordList
-	if err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), labels, client.Limit(limit)); err != nil {
+	if err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), matching, client.Limit(limit)); err != nil {
 		return nil, fmt.Errorf("listing payment records: %w", err)
 	}
 	return list.Items, nil

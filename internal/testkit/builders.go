@@ -429,3 +429,11 @@ func MakeSettlement(namespace, name string) *v1alpha1.Settlement {
 	meta.Namespace = namespace
 	return &v1alpha1.Settlement{ObjectMeta: meta, Spec: v1alpha1.SettlementSpec{WalletRef: v1alpha1.WalletReference{Name: "main"}}}
 }
+
+// MakePaymentApproval returns approver's approval of a plan of a payment from a Wallet.
+func MakePaymentApproval(approver string, payment v1alpha1.PaymentReference, wallet, planHash string, expiresAt time.Time) *v1alpha1.PaymentApproval {
+	return &v1alpha1.PaymentApproval{ObjectMeta: makeMeta(payment.Name + "-" + approver), Spec: v1alpha1.PaymentApprovalSpec{
+		PaymentRef: payment, WalletRef: v1alpha1.WalletReference{Name: wallet}, PlanHash: planHash, Approver: approver,
+		ExpiresAt: metav1.NewTime(expiresAt),
+	}}
+}

@@ -75,6 +75,8 @@ func TestHappyPath(t *testing.T) {
 		return because(own.Status.Conditions, metav1.ConditionFalse, v1alpha1.ReasonOwnInvoice)
 	})
 
+	documented.payShared(reference.namespace)
+
 	deposit, settlement := testkit.MakeDepositAddress(reference.namespace, "till"), testkit.MakeSettlement(reference.namespace, "monday")
 	reference.create(deposit)
 	reference.create(settlement)
@@ -114,6 +116,39 @@ func TestHappyPath(t *testing.T) {
 		t.Errorf("the leader's Lease is still held, by %s, so that the next leader has to wait", held)
 	}
 	checkNoSecretShown(t, documented.namespace, reference.namespace, testkit.OperatorNamespace)
+}
+
+// payShared pays from another namespace, which the wallet allows by a label, after somebody approved the plan.
+func (w *world) payShared(namespace string) {
+	w.t.Helper()
+	label := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"spends-from":"`+w.namespace+`"}}}`))
+	share := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"limits":{"dailySats":1000000,"requireApprovalAboveSats":50000},
+		"allowedNamespaces":{"from":"Selector","selector":{"matchLabels":{"spends-from":"`+w.namespace+`"}}}}}`))
+	wallet := &v1alpha1.Wallet{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "main"}}
+	if err := errors.Join(api.Patch(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, label),
+		api.Patch(w.t.Context(), wallet, share)); err != nil {
+		w.t.Fatal(err)
+	}
+	text, hash := w.supplierInvoice(60_000)
+	shared := testkit.MakeLightningPayment("shared").Namespace(namespace).Invoice(text).MaxFeeSats(1000).Annotation(v1alpha1.AuthorAnnotation, "author").Obj()
+	shared.Spec.WalletRef.Namespace = w.namespace
+	w.create(shared)
+	await(w.t, "the payment waits for an approval", func() error {
+		w.get(shared)
+		return because(shared.Status.Conditions, metav1.ConditionUnknown, v1alpha1.ReasonAwaitingApproval)
+	})
+	approval := testkit.MakePaymentApproval("alice", v1alpha1.PaymentReference{Kind: "LightningPayment", Name: "shared", UID: string(shared.UID)},
+		"main", shared.Status.Plan.Hash, time.Now().Add(time.Hour))
+	approval.Namespace, approval.Spec.WalletRef.Namespace = namespace, w.namespace
+	w.create(approval)
+	w.awaitPaid(order{shared, hash})
+	await(w.t, "the wallet counts it", func() error {
+		w.get(wallet)
+		if budget, payments := wallet.Status.Budget, wallet.Status.Payments; budget == nil || budget.SpentSats24h < 60_000 || payments.Succeeded < 3 {
+			return fmt.Errorf("it shows the budget %+v and the payments %+v", budget, payments)
+		}
+		return nil
+	})
 }
 
 // expire lets a finished resource go, by its own time to live.

@@ -1,0 +1,246 @@
+package controller_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/sandbox"
+	"github.com/utexo/utexo-operator/internal/testkit"
+)
+
+// limited makes a world whose wallet has limits.
+func limited(t *testing.T, profile sandbox.Profile, limits v1alpha1.WalletLimits) *world {
+	t.Helper()
+	w := newWorld(t, profile)
+	w.limit(limits)
+	return w
+}
+
+// limit gives the wallet other limits.
+func (w *world) limit(limits v1alpha1.WalletLimits) {
+	w.t.Helper()
+	wallet := w.wallet("main")
+	w.change(wallet, func() { wallet.Spec.Limits = &limits })
+	w.syncWallet()
+}
+
+// TestLimitsBlock holds what is above a limit, says by which, makes no call that leads to a payment, and goes on once it is raised.
+func TestLimitsBlock(t *testing.T) {
+	for name, tc := range map[string]struct {
+		limits v1alpha1.WalletLimits
+		want   verdict
+	}{
+		"a payment that is too large": {
+			v1alpha1.WalletLimits{MaxPaymentSats: new(int64(4999))},
+			verdict{"Pending", v1alpha1.ReasonLimitExceeded, []string{"5000 sat", "maxPaymentSats 4999", "nothing was sent"}},
+		},
+		"a fee that may be too high": {
+			v1alpha1.WalletLimits{MaxFeeSats: new(int64(199))},
+			verdict{"Pending", v1alpha1.ReasonLimitExceeded, []string{"maxFeeSats 200", "spec.limits.maxFeeSats 199"}},
+		},
+		"a payee that is not listed": {
+			v1alpha1.WalletLimits{AllowedDestinations: []v1alpha1.AllowedDestination{{Address: "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"}}},
+			verdict{"Pending", v1alpha1.ReasonDestinationNotAllowed, []string{"allowedDestinations", "to node "}},
+		},
+		"a budget that is too small": {
+			v1alpha1.WalletLimits{DailySats: new(int64(5199))},
+			verdict{"Pending", v1alpha1.ReasonLimitExceeded, []string{"5200 sat", "dailySats 5199"}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := limited(t, sandbox.Documented, tc.limits)
+			pay := made(w, w.payment("rent", w.supplierInvoice(5000)).MaxFeeSats(200).Obj())
+			w.pass(pay)
+			w.want(pay, tc.want)
+			w.quiet(pay)
+			w.began(0, 0)
+			w.limit(v1alpha1.WalletLimits{DailySats: new(int64(5200))})
+			w.rest(pay)
+			w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+			w.paid(1)
+		})
+	}
+}
+
+// TestLimitLoweredAtTheLastMoment lowers a limit after the payment was begun and before it is submitted.
+func TestLimitLoweredAtTheLastMoment(t *testing.T) {
+	w := limited(t, sandbox.Documented, v1alpha1.WalletLimits{DailySats: new(int64(6000))})
+	pay := made(w, w.payment("rent", w.supplierInvoice(5000)).MaxFeeSats(200).Obj())
+	wallet := w.wallet("main")
+	w.atPermission(func() { w.change(wallet, func() { wallet.Spec.Limits.DailySats = new(int64(5199)) }) })
+	w.pass(pay)
+	w.boundary = nil
+	w.began(1, 0)
+	w.syncWallet()
+	w.pass(pay)
+	w.want(pay, verdict{"Pending", v1alpha1.ReasonLimitExceeded, nil})
+	w.paid(0)
+}
+
+// TestBudgetRollsOver blocks a payment until the one that used the budget is a day old, says until when, and then makes it by itself.
+func TestBudgetRollsOver(t *testing.T) {
+	w := limited(t, sandbox.Documented, v1alpha1.WalletLimits{DailySats: new(int64(20_000 + 10_000))})
+	until := w.clock.Now().Add(72 * time.Hour)
+	first, second := w.send("monday", 20_000), w.send("tuesday", 19_000)
+	a, b := made(w, first.ValidUntil(until).Obj()), made(w, second.ValidUntil(until).Obj())
+	w.rest(a)
+	w.want(a, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+	free := w.record(a).Journal.SubmittedAt.Add(24 * time.Hour)
+	w.pass(b)
+	w.want(b, verdict{"Pending", v1alpha1.ReasonBudgetExceeded, []string{free.UTC().Format(time.RFC3339), "dailySats 30000"}})
+	wallet := w.wallet("main")
+	w.syncWallet()
+	w.get(wallet)
+	if budget := wallet.Status.Budget; budget == nil || budget.SpentSats24h < 20_000 || budget.SpentSats24h+budget.RemainingSats != 30_000 {
+		t.Errorf("the wallet shows the budget %+v", budget)
+	}
+	w.watch(b, free.Sub(w.clock.Now())-time.Second)
+	w.paid(1)
+	w.rest(b)
+	w.want(b, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+	w.paid(2)
+	w.syncWallet()
+	w.limit(v1alpha1.WalletLimits{})
+	if w.get(wallet); wallet.Status.Budget != nil {
+		t.Errorf("without a limit the wallet shows the budget %+v", wallet.Status.Budget)
+	}
+}
+
+// TestBudgetUnderFire makes 100 payments at once, by two replicas, against a budget for 10, while answers are lost: exactly 10 are made.
+func TestBudgetUnderFire(t *testing.T) {
+	const payments, budgeted, sats, fee = 100, 10, 1000, 200
+	for name, faults := range map[string][]sandbox.Fault{
+		"without a fault": nil,
+		"with lost answers and lost requests": {
+			{Kind: sandbox.FaultDropAnswer, Operation: sandbox.PayEnd, Nth: 3},
+			{Kind: sandbox.FaultDropRequest, Operation: sandbox.PayEnd, Nth: 6},
+			{Kind: sandbox.FaultDropAnswer, Operation: sandbox.PayBegin, Nth: 5},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// What was made counts with its fee of 50 sat, what is under way with its highest: the tenth fits, and the eleventh never.
+			w := limited(t, sandbox.Documented, v1alpha1.WalletLimits{DailySats: new(int64(budgeted*(sats+50) + fee))})
+			for _, fault := range faults {
+				w.fault(fault)
+			}
+			var objects []client.Object
+			for n := range payments {
+				objects = append(objects, made(w, w.payment(fmt.Sprintf("reward-%d", n), w.supplierInvoice(sats)).MaxFeeSats(fee).Obj()))
+			}
+			processes := []*controller.Controllers{w.controllers, w.rival()}
+			count := func(reason string) (found int) {
+				for _, object := range objects {
+					if w.get(object); len(conditionsOf(object)) > 0 && w.ready(object).Reason == reason {
+						found++
+					}
+				}
+				return found
+			}
+			decided := func() bool {
+				return count(v1alpha1.ReasonSucceeded) == budgeted && count(v1alpha1.ReasonBudgetExceeded) == payments-budgeted
+			}
+			for round := 0; !decided() && round < 40; round++ {
+				var all sync.WaitGroup
+				queue := make(chan client.Object)
+				for n := range 4 {
+					all.Go(func() {
+						for object := range queue {
+							_ = passBy(t.Context(), processes[n%2], object) // a conflict is tried again
+						}
+					})
+				}
+				for _, object := range objects {
+					queue <- object
+				}
+				close(queue)
+				all.Wait()
+				w.clock.Step(time.Minute)
+				w.sandbox.Advance()
+			}
+			w.paid(budgeted)
+			if !decided() {
+				t.Errorf("%d succeeded, %d are blocked", count(v1alpha1.ReasonSucceeded), count(v1alpha1.ReasonBudgetExceeded))
+			}
+			if faults == nil {
+				w.orderly()
+			}
+		})
+	}
+}
+
+// TestOtherNamespaces names a wallet from another namespace: nothing crosses unless the Wallet allows it, and what is not allowed is not
+// told from what does not exist.
+func TestOtherNamespaces(t *testing.T) {
+	labelled := &metav1.LabelSelector{MatchLabels: map[string]string{"spends": "yes"}}
+	for name, tc := range map[string]struct {
+		allowed *v1alpha1.AllowedNamespaces
+		label   string
+		want    bool
+	}{
+		"nothing is said":          {nil, "yes", false},
+		"its own namespace":        {&v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesSame}, "yes", false},
+		"every namespace":          {&v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesAll}, "no", true},
+		"those with a label":       {&v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesSelector, Selector: labelled}, "yes", true},
+		"those with another label": {&v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesSelector, Selector: labelled}, "no", false},
+		"a selector that selects by an operator nobody knows": {&v1alpha1.AllowedNamespaces{
+			From: v1alpha1.NamespacesSelector, Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "spends", Operator: "Like"}}},
+		}, "yes", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Documented)
+			wallet := w.wallet("main")
+			w.change(wallet, func() { wallet.Spec.AllowedNamespaces = tc.allowed })
+			w.syncWallet()
+			tenant := w.makeNamespace("tenant-")
+			var namespace corev1.Namespace
+			if err := w.api.Get(t.Context(), client.ObjectKey{Name: tenant}, &namespace); err != nil {
+				t.Fatal(err)
+			}
+			w.change(&namespace, func() { metav1.SetMetaDataLabel(&namespace.ObjectMeta, "spends", tc.label) })
+			elsewhere := func(object client.Object, reference *v1alpha1.WalletReference) client.Object {
+				object.SetNamespace(tenant)
+				reference.Namespace = w.namespace
+				return made(w, object)
+			}
+			pay, send := w.payment("rent", w.supplierInvoice(5000)).Obj(), w.send("payroll", 20_000).Obj()
+			invoice, deposit := w.invoice("order").Obj(), testkit.MakeDepositAddress(tenant, "till")
+			objects := []client.Object{
+				elsewhere(pay, &pay.Spec.WalletRef), elsewhere(send, &send.Spec.WalletRef), elsewhere(invoice, &invoice.Spec.WalletRef),
+				elsewhere(deposit, &deposit.Spec.WalletRef),
+			}
+			for _, object := range objects {
+				w.pass(object)
+				w.get(object)
+				if refused := w.ready(object).Reason == v1alpha1.ReasonWalletNotAllowed; refused == tc.want {
+					t.Errorf("%T: %+v", object, w.ready(object))
+				}
+			}
+			if !tc.want {
+				w.began(0, 0)
+				told := w.ready(pay).Message
+				w.delete(wallet)
+				w.pass(send)
+				if w.get(send); w.ready(send).Message != told {
+					t.Errorf("of a Wallet that is gone it says %q, of one that may not be named %q", w.ready(send).Message, told)
+				}
+				return
+			}
+			w.rest(pay)
+			w.rest(send)
+			w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+			w.want(send, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+			w.paid(2)
+			if got := w.record(pay).Spec.Wallet.Namespace; got != w.namespace {
+				t.Errorf("the record names the wallet's namespace %q", got)
+			}
+		})
+	}
+}
