@@ -191,3 +191,38 @@ func TestTenIsNotEleven(t *testing.T) {
 		})
 	}
 }
+
+// TestTreesOfAnyWidth pins identities over more leaves than the vectors have, and over none, as the same functions made them when they
+// gave the operation ids, bundle ids and commitments of the public consignments of RGB 0.11.1 (up to three inputs, metadata, global state).
+func TestTreesOfAnyWidth(t *testing.T) {
+	made := func(inputs, assignments int) *Transition {
+		made := transfer(7, 0)
+		made.Inputs = nil
+		for i := range inputs {
+			made.Inputs = append(made.Inputs, Output{OpID{1}, TypeAsset, uint16(i)})
+		}
+		for i := range assignments {
+			made.Assignments = append(made.Assignments, Assignment{Type: TypeAsset, Kind: Fungible, Amount: uint64(i), Seal: Seal{Vout: uint32(i), Blinding: 5}})
+		}
+		return made
+	}
+	rich := made(3, 1)
+	rich.Metadata = []byte{1, 0xe8, 3, 2, 0, 8, 9}
+	rich.Globals = []Global{{2010, []byte{1}}, {2010, []byte{2}}, {2011, nil}}
+	rich.Assignments = append(rich.Assignments, Assignment{Type: 4020, Kind: Right, Seal: Seal{Kind: Outpoint, Txid: [32]byte{3}, Vout: 4, Blinding: 5}})
+	for name, tc := range map[string]struct {
+		of   *Transition
+		want string
+	}{
+		"one input, nothing assigned":             {made(1, 0), "f5188cc858fa504ed00bd3e67d51950a2f4aaf1243ba41efb011c059a43e8ba4"},
+		"two and two":                             {made(2, 2), "f4989abcb5b910e7093fa56f67d9a0ff9d3db0a6c083c390a04da06bec4f528e"},
+		"three and five":                          {made(3, 5), "bb6503e378d8cc52baa5ad7d628462a0fa5375911025ee8062a559750299e57c"},
+		"seven and three":                         {made(7, 3), "36521a6e4e0eca952a41b949ecde70149db38c4c23f14c7493cfc040662123e9"},
+		"with metadata, global state and a right": {rich, "5fd6d395d39ac35dc84386339991a6a84f8ed28d2ec7382b7e20288cad835ba5"},
+	} {
+		id := tc.of.ID()
+		if got := hex.EncodeToString(id[:]); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
+	}
+}
