@@ -175,6 +175,9 @@ const (
 	EventInvoiceSettledLate = "SettledLate"
 	// EventWrongOrderExecuted tells that the service executed another order than the one it was sent.
 	EventWrongOrderExecuted = "WrongOrderExecuted"
+	// EventAssetNotProven tells that a transaction was signed of which it is not proved what becomes of RGB assets, because the Wallet's
+	// spec.signer.assetPolicy is Warn.
+	EventAssetNotProven = "AssetNotProven"
 	// EventFeeDeducted tells that the service took its fee off the amount, so that the recipient got less than declared.
 	EventFeeDeducted = "FeeDeducted"
 	// EventAdopted tells that a record of the same payment existed and its outcome was taken over.

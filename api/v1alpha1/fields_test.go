@@ -180,6 +180,7 @@ func limitCases() []fieldCases {
 				"spec.endpoint.profile":           oneOf(v1alpha1.ProfileConservative, v1alpha1.ProfileReference),
 				"spec.endpoint.headers":           properties(16),
 				"spec.keys":                       required(),
+				"spec.signer.assetPolicy":         oneOf(v1alpha1.AssetPolicyStrict, v1alpha1.AssetPolicyWarn),
 				"spec.keys.watchOnly.xpubVanilla": append(required(), length(100, 120)...),
 				"spec.keys.watchOnly.xpubColored": append(required(), length(100, 120)...),
 				"spec.keys.watchOnly.masterFingerprint": append(required(), matching(
@@ -441,7 +442,8 @@ func conditions() []metav1.Condition {
 }
 
 func fullWallet() client.Object {
-	w := wallet().URL("http://utexo.test").Timeout(time.Minute).Token("api", "token").WatchOnly(xpub, xpub, "0badcafe").AcknowledgedEpoch("1").Suspend().Obj()
+	w := wallet().URL("http://utexo.test").Timeout(time.Minute).Token("api", "token").WatchOnly(xpub, xpub, "0badcafe").AcknowledgedEpoch("1").Suspend().
+		AssetPolicy(v1alpha1.AssetPolicyWarn).Obj()
 	w.Spec.Endpoint.CABundleRef = &v1alpha1.KeyReference{Name: "ca", Key: "ca.crt"}
 	w.Spec.Endpoint.ClientCertSecretRef = &v1alpha1.LocalReference{Name: "tls"}
 	w.Spec.Endpoint.Headers = map[string]string{"X-Team": "treasury"}

@@ -28,6 +28,18 @@ const (
 	ProfileReference ServerProfile = "Reference"
 )
 
+// AssetPolicy says what becomes of a transaction whose effect on RGB assets is not proved.
+// +kubebuilder:validation:Enum=Strict;Warn
+type AssetPolicy string
+
+// Asset policies.
+const (
+	// AssetPolicyStrict signs nothing of which it is not proved what becomes of the assets that its coins may carry.
+	AssetPolicyStrict AssetPolicy = "Strict"
+	// AssetPolicyWarn signs what is not proved, with a Warning event, and refuses what is proved to be wrong.
+	AssetPolicyWarn AssetPolicy = "Warn"
+)
+
 // WalletSpec declares a wallet: on which network, at which service, with which keys.
 // +kubebuilder:validation:XValidation:rule="self.network == oldSelf.network",message="network is immutable: declare a new Wallet"
 // +kubebuilder:validation:XValidation:rule="self.keys == oldSelf.keys",message="keys are immutable: other keys are another wallet, declare a new one"
@@ -51,6 +63,10 @@ type WalletSpec struct {
 	// allowedNamespaces says which other namespaces may name this Wallet; default none.
 	// +optional
 	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
+
+	// signer says what is signed for this wallet.
+	// +optional
+	Signer *WalletSigner `json:"signer,omitempty"`
 
 	// suspend, while true, lets no payment from this wallet start or be submitted. What was submitted is still observed.
 	// +optional
@@ -162,6 +178,18 @@ type AllowedNamespaces struct {
 	// selector selects namespaces by their labels, where from is Selector. An empty one selects all.
 	// +optional
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+}
+
+// WalletSigner says what is signed for a wallet.
+type WalletSigner struct {
+	// assetPolicy says what becomes of a transaction whose effect on RGB assets is
+	// not proved by the transitions in its PSBT. Strict signs none. Warn signs it,
+	// with a Warning event AssetNotProven. Without a value, payments of assets are
+	// held to Strict, and a Lightning payment of bitcoin may spend colored coins
+	// without a proof, as the public reference server asks for. What is proved to
+	// be wrong is refused in each case.
+	// +optional
+	AssetPolicy AssetPolicy `json:"assetPolicy,omitempty"`
 }
 
 // Endpoint is a UTEXO API service and how to reach it.

@@ -249,8 +249,11 @@ func TestAssetsArePaidAsDeclared(t *testing.T) {
 	for name, tc := range cases {
 		for _, profile := range []sandbox.Profile{sandbox.Documented, sandbox.Reference} {
 			t.Run(name+", "+string(profile)+" service", func(t *testing.T) {
-				w := newWorld(t, profile)
-				w.syncWallet()
+				policy := v1alpha1.AssetPolicyStrict
+				if profile == sandbox.Reference { // it does not show what its transactions do with assets
+					policy = v1alpha1.AssetPolicyWarn
+				}
+				w := guarded(t, profile, policy)
 				object := made(w, tc(w))
 				w.rest(object)
 				w.want(object, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})

@@ -37,7 +37,11 @@ type Connection struct {
 
 // Session is the connection as the money path uses it.
 func (c *Connection) Session(wallet *v1alpha1.Wallet) *spender.Session {
-	return &spender.Session{Service: c.Client, Signer: c.Signer, Wallet: c.Record, Profile: wallet.Spec.Endpoint.Profile}
+	session := &spender.Session{Service: c.Client, Signer: c.Signer, Wallet: c.Record, Profile: wallet.Spec.Endpoint.Profile}
+	if wallet.Spec.Signer != nil {
+		session.AssetPolicy = wallet.Spec.Signer.AssetPolicy
+	}
+	return session
 }
 
 // Connector makes connections from what Wallets name. Secrets and ConfigMaps are read one by one, by name, and never from a cache:

@@ -48,6 +48,9 @@ type Inspection struct {
 	VSize  int64
 	// FeeRate is FeeSats over VSize, rounded up.
 	FeeRate amount.SatPerVByte
+
+	// Assets is what happens to RGB assets.
+	Assets Assets
 }
 
 // Split is an amount by account.
@@ -166,6 +169,7 @@ func (p *PSBT) Inspect(owner keys.Public) (*Inspection, error) {
 	result.Weight = signedWeight(tx)
 	result.VSize = (result.Weight + 3) / 4
 	result.FeeRate = amount.SatPerVByte((int64(result.FeeSats) + result.VSize - 1) / result.VSize)
+	result.Assets = assetsOf(p.packet, result)
 	return result, nil
 }
 

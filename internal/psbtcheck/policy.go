@@ -23,9 +23,11 @@ type Policy struct {
 	// MaxLockHeight is the highest block height that the transaction may be locked until. One that confirms years later would be
 	// taken for lost, and paid again.
 	MaxLockHeight uint32
-	// VanillaOnly refuses coins of the colored account. Set it where no asset is to move: satoshis alone are checked here, and a
-	// colored coin may carry assets away, or burn them, while every figure is right.
+	// VanillaOnly refuses coins of the colored account. Set it where no asset is to move: a colored coin may carry assets away, or burn
+	// them, while every figure is right.
 	VanillaOnly bool
+	// Assets is what may happen to RGB assets; nil checks satoshis alone.
+	Assets *AssetRule
 	// Intent is where exactly the money shall go; nil where the service alone decides that, within the limits.
 	Intent *Intent
 }
@@ -61,7 +63,7 @@ const maxStandardWeight = 400_000
 // Check tells whether i is within p: nil, or the *Refusal of LayerPolicy or LayerIntent that comes first.
 func (i *Inspection) Check(p Policy) error {
 	for _, check := range []func(Policy) error{
-		i.checkInputs, i.checkOutputs, i.checkFee, i.checkTransaction, i.checkIntent,
+		i.checkInputs, i.checkOutputs, i.checkFee, i.checkTransaction, i.checkIntent, i.checkAssets,
 	} {
 		if err := check(p); err != nil {
 			return err

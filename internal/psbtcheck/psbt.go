@@ -4,8 +4,8 @@
 // A PSBT is asked in four layers: does it parse (BIP 174), is every input the wallet's own key-path coin (BIP 86, BIP 371), is it
 // within the policy, and does it do what was asked for. Whatever fails is a *Refusal.
 //
-// What it cannot see: a false amount of an input, which makes the signature void on chain instead (BIP 341), and RGB assets that
-// the coins carry. See Policy.VanillaOnly.
+// What it cannot see: a false amount of an input, which makes the signature void on chain instead (BIP 341), and how much of an RGB
+// asset the coins carry. Where the PSBT shows what it does with assets, that is proved: see Assets and Policy.Assets.
 package psbtcheck
 
 import (

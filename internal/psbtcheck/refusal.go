@@ -70,6 +70,13 @@ const (
 	NotPaid          Code = "NotPaid"
 	WrongAmount      Code = "WrongAmount"
 	PaysOthers       Code = "PaysOthers"
+
+	// AssetNotProven: what becomes of assets is not known. All others are known to be wrong.
+	AssetNotProven   Code = "AssetNotProven"
+	AssetFalsified   Code = "AssetFalsified"
+	AssetLeaves      Code = "AssetLeaves"
+	AssetNotPaid     Code = "AssetNotPaid"
+	AssetWrongAmount Code = "AssetWrongAmount"
 )
 
 // Refusal is the error of a PSBT that must not be signed.

@@ -357,6 +357,9 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
+	for _, tc := range assetCases {
+		tested[string(tc.want)] = true
+	}
 	for code, layer := range declaredCodes(t) {
 		if !tested[code] {
 			t.Errorf("no case is refused with %s (%s)", code, layer)

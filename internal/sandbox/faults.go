@@ -34,6 +34,7 @@ const (
 	FaultRestart          FaultKind = "restart"           // the service restarts, then processes
 	FaultRestartAfter     FaultKind = "restart-after"     // processed; then the service restarts and the answer is lost
 	FaultForeignBegin     FaultKind = "foreign-begin"     // another client of the wallet begins an order, then processed
+	FaultAssetLie         FaultKind = "asset-lie"         // a begin of the documented service answers an asset transfer that is as Claim says
 )
 
 // FaultStale is a fault of NodeCloseChannel: the channel is still listed as open right after.
@@ -89,7 +90,7 @@ type Fault struct {
 	Location string `json:"location,omitempty"`
 	// First answers deliver-twice as the first processing did.
 	First bool `json:"first,omitempty"`
-	// Claim is what lie says.
+	// Claim is what lie says, or how asset-lie lies.
 	Claim string `json:"claim,omitempty"`
 
 	// Seen and Hit count the matching calls, and those that the fault hit.
@@ -151,6 +152,7 @@ var faultKinds = []FaultKind{
 	FaultRefuseConnection, FaultDropRequest, FaultDropAnswer, FaultDelay, FaultSlowAnswer, FaultLandLate, FaultDeliverTwice,
 	FaultErrorBefore, FaultErrorAfter, FaultTruncate, FaultGarble, FaultNull, FaultUnknownStatus, FaultRefuse, FaultThrottle,
 	FaultHTML, FaultHTMLAfter, FaultOtherObject, FaultRedirect, FaultLie, FaultRestart, FaultRestartAfter, FaultForeignBegin, FaultStale,
+	FaultAssetLie,
 }
 
 // nodeFaultKinds are the kinds that a call of the node can have.
@@ -169,6 +171,9 @@ func (f *Fault) validate() error {
 	claims := []string{ClaimAbsent, ClaimFailed, ClaimSucceeded, ClaimPending}
 	if f.Kind == FaultLie && !slices.Contains(claims, f.Claim) {
 		return fmt.Errorf("a lie needs a claim of %q", claims)
+	}
+	if f.Kind == FaultAssetLie && !slices.Contains(assetClaims, f.Claim) {
+		return fmt.Errorf("an asset lie needs a claim of %q", assetClaims)
 	}
 	if f.Nth < 0 || f.Delay < 0 || f.Status != 0 && (f.Status < 400 || f.Status > 599) {
 		return fmt.Errorf("fault %s: nth and delay are not negative, status is 400 to 599", f.Kind)

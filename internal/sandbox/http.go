@@ -117,6 +117,8 @@ type call struct {
 	memory *memory
 	// patient is false for a request that is processed by an event: it must not wait for the clock.
 	patient bool
+	// claim is how a begun PSBT lies about an asset; empty where it does not.
+	claim string
 }
 
 func (c *call) effect(effect Effect, key string) {

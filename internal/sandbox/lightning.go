@@ -11,6 +11,7 @@ import (
 
 	"github.com/utexo/utexo-operator/internal/amount"
 	"github.com/utexo/utexo-operator/internal/bolt11"
+	"github.com/utexo/utexo-operator/internal/rgb"
 	"github.com/utexo/utexo-operator/internal/sandbox/chain"
 )
 
@@ -204,7 +205,7 @@ func (s *Server) payBegin(c *call) answer {
 		if refusal := s.checkInvoice(request.invoice); refusal != nil {
 			return *refusal
 		}
-		packet, err = s.paymentPSBT(c.wallet, request.invoice)
+		packet, err = s.paymentPSBT(c.wallet, request.invoice, c.claim)
 	}
 	text, refusal := begun(packet, err)
 	if refusal != nil {
@@ -216,11 +217,17 @@ func (s *Server) payBegin(c *call) answer {
 	return ok(text)
 }
 
-// paymentPSBT is the documented service's transaction behind a payment: the amount to the service, or for an asset a transfer.
-func (s *Server) paymentPSBT(w *wallet, invoice string) (*psbt.Packet, error) {
+// paymentPSBT is the documented service's transaction behind a payment: the amount to the service, of bitcoin or of an asset. Claim is how
+// it lies about an asset, or empty.
+func (s *Server) paymentPSBT(w *wallet, invoice, claim string) (*psbt.Packet, error) {
 	decoded, err := bolt11.Decode(invoice)
 	if err != nil {
 		return nil, err
+	}
+	if decoded.Asset != nil && w.node.asset(decoded.Asset.ID) != nil {
+		seal := s.entropy.named("service's seal")
+		to := rgb.Beneficiary{Kind: rgb.BlindedSeal, Payload: seal[:]}
+		return s.transferPSBT(w, Asset{ID: decoded.Asset.ID, Amount: int64(decoded.Asset.Amount)}, to, documentedRate, claim)
 	}
 	if decoded.Asset != nil || decoded.Amount == nil {
 		return w.keys.SendAsset(s.chain, sha256.Sum256([]byte(invoice)), documentedRate)

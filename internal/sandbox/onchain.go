@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"crypto/sha256"
 	"errors"
 	"strings"
 	"time"
@@ -91,7 +90,7 @@ func (s *Server) onchainBegin(c *call) answer {
 		if refusal := s.checkOrder(c.wallet, o); refusal != nil {
 			return *refusal
 		}
-		packet, err = s.orderPSBT(c.wallet, o)
+		packet, err = s.orderPSBT(c.wallet, o, c.claim)
 	}
 	if errors.Is(err, errZero) {
 		return libraryError("InvalidAmountZero", "Invalid amount: zero")
@@ -172,10 +171,14 @@ func (s *Server) checkRGB(n *node, o order) *nodeError {
 	return nil
 }
 
-// orderPSBT is the documented service's transaction: it pays the order itself.
-func (s *Server) orderPSBT(w *wallet, o order) (*psbt.Packet, error) {
+// orderPSBT is the documented service's transaction: it pays the order itself. Claim is how it lies about an asset, or empty.
+func (s *Server) orderPSBT(w *wallet, o order, claim string) (*psbt.Packet, error) {
 	if o.toInvoice() {
-		return w.keys.SendAsset(s.chain, sha256.Sum256([]byte(o.destination)), o.feeRate)
+		invoice, err := rgb.ParseInvoice(o.destination)
+		if err != nil {
+			return nil, err
+		}
+		return s.transferPSBT(w, *o.asset, invoice.Beneficiary, o.feeRate, claim)
 	}
 	script, err := s.addressScript(o.destination)
 	if err != nil {

@@ -122,6 +122,8 @@ func (s *Server) processed(c *call, f *Fault) delivery {
 		_ = s.foreignBegin(c.identity, c.route.op == OnchainBegin || c.route.op == OnchainEnd) // a wallet without coins begins nothing
 	case FaultOtherObject:
 		return delivery{answer: s.otherObject(c)}
+	case FaultAssetLie:
+		c.claim = f.Claim
 	}
 	slot := s.memory.pays[c.identity.vanilla]
 	a := c.process()

@@ -7,6 +7,7 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/psbtcheck"
+	"github.com/utexo/utexo-operator/internal/rgb"
 	"github.com/utexo/utexo-operator/internal/signer"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
@@ -65,14 +66,45 @@ func judge(err error) (payment.EndAnswer, payment.Obstacle) {
 }
 
 // signingPolicy is what a PSBT of order may do. The service's PSBT does not commit to the invoice or the address, so it is bounded by
-// what may leave the wallet in all, its own fee included: the amount and the cap on fees.
-func signingPolicy(order *payment.Order) psbtcheck.Policy {
+// what may leave the wallet in all, its own fee included: the amount and the cap on fees. What it does with assets is held against the
+// order itself.
+func signingPolicy(order *payment.Order, assets v1alpha1.AssetPolicy) psbtcheck.Policy {
 	policy := psbtcheck.DefaultPolicy()
 	policy.MaxNetOutflowSats = order.AmountSats + order.MaxFeeSats
 	policy.MaxFeeSats = policy.MaxNetOutflowSats
 	policy.MaxFeeRate = max(policy.MaxFeeRate, 2*order.FeeRate)
 	policy.VanillaOnly = order.Kind == v1alpha1.RecordOnchainSend && order.Asset == nil
+	policy.Assets = assetRule(order, assets)
 	return policy
+}
+
+// assetRule is what a PSBT of order may do with assets. A Lightning payment goes through the service, whose seal nobody knows: there no
+// more than the amount may leave the wallet.
+func assetRule(order *payment.Order, assets v1alpha1.AssetPolicy) *psbtcheck.AssetRule {
+	rule := &psbtcheck.AssetRule{AllowUnproved: assets == v1alpha1.AssetPolicyWarn || assets == "" && order.Asset == nil}
+	if order.Asset == nil {
+		return rule
+	}
+	rule.Transfer = &psbtcheck.AssetTransfer{AssetID: order.Asset.ID, Amount: uint64(order.Asset.Amount)}
+	if order.Kind == v1alpha1.RecordOnchainSend {
+		rule.Transfer.Payee = &rgb.Beneficiary{} // nobody, for an invoice that cannot be read
+		if invoice, err := rgb.ParseInvoice(order.Destination); err == nil {
+			rule.Transfer.Payee = &invoice.Beneficiary
+		}
+	}
+	return rule
+}
+
+// unprovenAsset is the event of a transaction that is signed in doubt, because the wallet wants to be warned and no more.
+func unprovenAsset(signed *signer.Signed, policy psbtcheck.Policy, assets v1alpha1.AssetPolicy) []payment.Event {
+	doubt := signed.Inspection.Doubt(*policy.Assets)
+	if doubt == nil || assets != v1alpha1.AssetPolicyWarn {
+		return nil
+	}
+	return []payment.Event{{
+		Warning: true, Reason: v1alpha1.EventAssetNotProven,
+		Message: "signed, as the Wallet's spec.signer.assetPolicy Warn says, although not all is proved: " + doubt.Message,
+	}}
 }
 
 // What a record holds at most of a transaction. The digest covers all of it.

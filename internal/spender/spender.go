@@ -60,6 +60,8 @@ type Session struct {
 	Signer  signer.Signer
 	Wallet  v1alpha1.RecordWallet
 	Profile v1alpha1.ServerProfile
+	// AssetPolicy is the Wallet's, empty where it has none.
+	AssetPolicy v1alpha1.AssetPolicy
 }
 
 // Spender makes payments.
@@ -114,7 +116,9 @@ func (s *Spender) Repeat(ctx context.Context, order *payment.Order, last *v1alph
 		err = v.unrepeatable(ctx, "its unsigned PSBT is gone, so that it cannot be asked for again")
 		return v.result, err
 	}
-	signed, err := session.Signer.Sign(ctx, signer.Request{UnsignedPSBT: unsigned, Policy: signingPolicy(order)})
+	// The same PSBT was signed and submitted before, under the policy of then; its digest is compared below.
+	policy := signingPolicy(order, v1alpha1.AssetPolicyWarn)
+	signed, err := session.Signer.Sign(ctx, signer.Request{UnsignedPSBT: unsigned, Policy: policy})
 	if err != nil || signed.Txid != last.Journal.Txid || signed.Inspection.Digest != last.Journal.PSBTDigest {
 		err = v.unrepeatable(ctx, "its transaction cannot be signed again as it was")
 		return v.result, err

@@ -92,10 +92,12 @@ func (v *visit) attempt(ctx context.Context, notAfter time.Time) error {
 	if !begun || err != nil {
 		return err
 	}
-	signed, err := v.session.Signer.Sign(ctx, signer.Request{UnsignedPSBT: unsigned, Policy: signingPolicy(v.order)})
+	policy := signingPolicy(v.order, v.session.AssetPolicy)
+	signed, err := v.session.Signer.Sign(ctx, signer.Request{UnsignedPSBT: unsigned, Policy: policy})
 	if err != nil {
 		return v.unsigned(ctx, unsigned, err)
 	}
+	v.result.Events = append(v.result.Events, unprovenAsset(signed, policy, v.session.AssetPolicy)...)
 	if v.order.Kind == v1alpha1.RecordOnchainSend {
 		if err := v.Records.KeepPSBT(ctx, v.result.Record, unsigned); err != nil {
 			return err
@@ -300,6 +302,12 @@ func rejected(ctx context.Context, order *payment.Order, session *Session, unsig
 						inspection.FeeSats, order.MaxFeeSats),
 				}
 			}
+		}
+	}
+	if refusal.Code == psbtcheck.AssetNotProven {
+		return payment.Obstacle{
+			Reason: v1alpha1.ReasonPSBTRejected, DeadEnd: true,
+			Message: "nothing was signed: " + refusal.Message + "; to pay a service that does not prove it, set spec.signer.assetPolicy Warn in the Wallet and declare a new resource",
 		}
 	}
 	return payment.Obstacle{

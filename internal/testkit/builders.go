@@ -70,6 +70,12 @@ func (b *WalletBuilder) Profile(profile v1alpha1.ServerProfile) *WalletBuilder {
 	return b
 }
 
+// AssetPolicy sets spec.signer.assetPolicy.
+func (b *WalletBuilder) AssetPolicy(policy v1alpha1.AssetPolicy) *WalletBuilder {
+	b.obj.Spec.Signer = &v1alpha1.WalletSigner{AssetPolicy: policy}
+	return b
+}
+
 // Token sets spec.endpoint.tokenSecretRef.
 func (b *WalletBuilder) Token(secret, key string) *WalletBuilder {
 	b.obj.Spec.Endpoint.TokenSecretRef = &v1alpha1.KeyReference{Name: secret, Key: key}

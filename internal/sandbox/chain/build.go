@@ -103,8 +103,9 @@ func (w *Wallet) Pay(c *Chain, outputs []*wire.TxOut, rate amount.SatPerVByte) (
 }
 
 // SendAsset returns an unsigned PSBT of the shape of an RGB transfer: it spends one colored coin, commits to commitment in an OP_RETURN
-// without value and returns the coin's bitcoin to the colored account. Where that coin alone cannot pay the fee, vanilla coins do.
-func (w *Wallet) SendAsset(c *Chain, commitment [32]byte, rate amount.SatPerVByte) (*psbt.Packet, error) {
+// without value, the first output, and returns the coin's bitcoin to the colored account, the second. Others follow. Where that coin
+// alone cannot pay for them and the fee, vanilla coins do.
+func (w *Wallet) SendAsset(c *Chain, commitment [32]byte, rate amount.SatPerVByte, others ...*wire.TxOut) (*psbt.Packet, error) {
 	coins := c.Unspent(w.Colored.Owns)
 	if len(coins) == 0 {
 		return nil, &Shortage{Needed: 1}
@@ -121,7 +122,10 @@ func (w *Wallet) SendAsset(c *Chain, commitment [32]byte, rate amount.SatPerVByt
 	d.addOutput(wire.NewTxOut(0, opReturn), nil)
 	d.addInput(coins[0], w.Colored)
 	d.addOutput(wire.NewTxOut(0, change.script), &owned{w.Colored, change})
-	if rest := coins[0].Value - d.fee(); rest >= DustLimit(change.script) {
+	for _, out := range others {
+		d.addOutput(out, nil)
+	}
+	if rest := -d.missing(); rest >= DustLimit(change.script) {
 		d.tx.TxOut[1].Value = int64(rest)
 		return d.packet()
 	}
