@@ -64,15 +64,17 @@ func judge(err error) (payment.EndAnswer, payment.Obstacle) {
 	return payment.EndRefused, obstacle
 }
 
-// signingPolicy is what a PSBT of order may do. The service's PSBT does not commit to the invoice or the address, so it is bounded by
-// what may leave the wallet in all, its own fee included: the amount and the cap on fees.
-func signingPolicy(order *payment.Order) psbtcheck.Policy {
-	policy := psbtcheck.DefaultPolicy()
-	policy.MaxNetOutflowSats = order.AmountSats + order.MaxFeeSats
-	policy.MaxFeeSats = policy.MaxNetOutflowSats
-	policy.MaxFeeRate = max(policy.MaxFeeRate, 2*order.FeeRate)
-	policy.VanillaOnly = order.Kind == v1alpha1.RecordOnchainSend && order.Asset == nil
-	return policy
+// toSign asks for the signature of unsigned, which the service made for attempt number attempt of order.
+func toSign(order *payment.Order, unsigned string, attempt int32) signer.Request {
+	intent := signer.Intent{
+		Kind: signer.IntentKind(order.Kind), Record: order.RecordName(), Attempt: attempt,
+		PaymentRequest: order.PaymentRequest, PaymentHash: order.PaymentHash, Destination: order.Destination,
+		AmountSats: order.AmountSats, MaxFeeSats: order.MaxFeeSats, FeeRate: order.FeeRate,
+	}
+	if order.Asset != nil {
+		intent.Asset = &signer.Asset{ID: order.Asset.ID, Amount: order.Asset.Amount}
+	}
+	return signer.Request{UnsignedPSBT: unsigned, Policy: intent.Policy(), Intent: intent}
 }
 
 // What a record holds at most of a transaction. The digest covers all of it.
