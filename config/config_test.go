@@ -58,6 +58,7 @@ func TestManifests(t *testing.T) {
 	t.Run("selectors find the manager", func(t *testing.T) { testSelectors(t, operator) })
 	t.Run("roles", func(t *testing.T) { testRoles(t, operator) })
 	t.Run("access", func(t *testing.T) { testAccess(t, cluster) })
+	t.Run("signer", func(t *testing.T) { testSigner(t, cluster, operator) })
 	t.Run("only who may resolve resolves", func(t *testing.T) { testResolve(t, cluster, config) })
 	t.Run("only who may approve approves", func(t *testing.T) { testApprove(t, cluster, config) })
 }
@@ -178,6 +179,66 @@ func testAccess(t *testing.T, cluster cluster) {
 				t.Errorf("%s: got allowed %v, want %v", tc.user, review.Status.Allowed, tc.want)
 			}
 		})
+	}
+}
+
+// testSigner installs the reference signer and a wallet of its. The signer is as the program wants it, nobody but the manager reaches it,
+// and nothing in the cluster is open to it.
+func testSigner(t *testing.T, cluster cluster, operator []*unstructured.Unstructured) {
+	shipped := build(t, "signer")
+	cluster.apply(t, shipped, "")
+	cluster.makeNamespace(t, "guarded")
+	cluster.apply(t, build(t, "samples/remote-signer"), "guarded")
+	for _, object := range shipped {
+		if strings.Contains(object.GetAPIVersion(), "rbac") || object.GetKind() == "ServiceAccount" {
+			t.Errorf("the signer comes with a %s: it needs no right", object.GetKind())
+		}
+	}
+
+	deployment := find[appsv1.Deployment](t, shipped, "Deployment", "utexo-signer")
+	pod := deployment.Spec.Template.Spec
+	if err := cluster.Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "as-shipped", Namespace: deployment.Namespace}, Spec: pod,
+	}); err != nil {
+		t.Errorf("Pod Security restricted: %v", err)
+	}
+	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken || !*pod.Containers[0].SecurityContext.ReadOnlyRootFilesystem {
+		t.Error("the signer gets a token, or may write where it should not")
+	}
+	// What it is started with it understands: it gets as far as the keys, which this machine has not.
+	signer := exec.CommandContext(t.Context(), "go", append([]string{"run", "-buildvcs=false", "../cmd/utexo-signer"}, pod.Containers[0].Args...)...)
+	if out, err := signer.CombinedOutput(); err == nil || !strings.Contains(string(out), "the keys in /keys cannot be used") {
+		t.Errorf("with the arguments of the Deployment the signer says: %s (%v)", out, err)
+	}
+
+	service := find[corev1.Service](t, shipped, "Service", "utexo-signer")
+	in := find[networkingv1.NetworkPolicy](t, shipped, "NetworkPolicy", "utexo-signer").Spec
+	out := find[networkingv1.NetworkPolicy](t, shipped, "NetworkPolicy", "utexo-operator-to-signer").Spec
+	manager := find[appsv1.Deployment](t, operator, "Deployment", "utexo-operator").Spec.Template.Labels
+	for name, selector := range map[string]struct{ want, got map[string]string }{
+		"the Deployment":            {deployment.Spec.Template.Labels, deployment.Spec.Selector.MatchLabels},
+		"the Service":               {deployment.Spec.Template.Labels, service.Spec.Selector},
+		"the signer's policy":       {deployment.Spec.Template.Labels, in.PodSelector.MatchLabels},
+		"who gets in":               {manager, in.Ingress[0].From[0].PodSelector.MatchLabels},
+		"the manager's policy":      {manager, out.PodSelector.MatchLabels},
+		"to whom the manager talks": {deployment.Spec.Template.Labels, out.Egress[0].To[0].PodSelector.MatchLabels},
+	} {
+		if diff := cmp.Diff(selector.want, selector.got); diff != "" {
+			t.Errorf("selector of %s (-labels of the pods +selector):\n%s", name, diff)
+		}
+	}
+	if len(in.Ingress) != 1 || len(in.Ingress[0].From) != 1 || len(in.Egress) != 0 || len(in.PolicyTypes) != 2 {
+		t.Errorf("more than the manager gets in, or something gets out: %+v", in)
+	}
+	var admitted authorizationv1.SubjectAccessReview
+	admitted.Spec = authorizationv1.SubjectAccessReviewSpec{
+		User: "system:serviceaccount:utexo-system:utexo-operator",
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Verb: "get", Resource: "secrets", Name: "utexo-signer-keys", Namespace: "utexo-signer",
+		},
+	}
+	if err := cluster.Create(t.Context(), &admitted); err != nil || admitted.Status.Allowed {
+		t.Errorf("the operator may read the signer's keys: %t, %v", admitted.Status.Allowed, err)
 	}
 }
 

@@ -55,7 +55,8 @@ const (
 	ReasonServiceUnavailable = "ServiceUnavailable"
 	// ReasonSuspended means that spec.suspend, the payment's or the wallet's, holds it. Set it to false.
 	ReasonSuspended = "Suspended"
-	// ReasonSignerNotAvailable means that the Wallet holds no keys to sign with (watch only).
+	// ReasonSignerNotAvailable means that the Wallet has nobody to sign with (watch only), or that its signer gives no usable answer,
+	// in which case it is asked again. Nothing was sent.
 	ReasonSignerNotAvailable = "SignerNotAvailable"
 	// ReasonWalletNotAllowed means that walletRef names a Wallet of another namespace that does not exist or does not allow this one. Its
 	// owner sets spec.allowedNamespaces.
@@ -127,6 +128,9 @@ const (
 	ReasonOrderCollision = "OrderCollision"
 	// ReasonPSBTRejected means that the service asked to sign something else than what was declared. Nothing was signed.
 	ReasonPSBTRejected = "PSBTRejected"
+	// ReasonSignerRefused means that the Wallet's Remote signer refused to sign, by limits of its own. Nothing was signed or sent; the
+	// message is the signer's.
+	ReasonSignerRefused = "SignerRefused"
 	// ReasonRequestRefused means that the service refused the request as it is, before any effect.
 	ReasonRequestRefused = "RequestRefused"
 	// ReasonPaymentFailed means that the payment failed and no money moved.
@@ -161,6 +165,12 @@ const (
 	ReasonInvalidEndpoint = "InvalidEndpoint"
 	// ReasonWatchOnly means that the wallet has public keys only: it can receive, not pay.
 	ReasonWatchOnly = "WatchOnly"
+	// ReasonInvalidSigner means that the remote signer cannot be used as it is declared.
+	ReasonInvalidSigner = "InvalidSigner"
+	// ReasonSignerMismatch means that the remote signer has other keys, or another network, than the Wallet declares.
+	ReasonSignerMismatch = "SignerMismatch"
+	// ReasonSignerAnswered means that the remote signer answers, with the wallet's keys.
+	ReasonSignerAnswered = "SignerAnswered"
 	// ReasonKeysLoaded means that the wallet's keys were read and can sign.
 	ReasonKeysLoaded = "KeysLoaded"
 	// ReasonRegistered means that the service knows the wallet.

@@ -171,6 +171,13 @@ func limitCases() []fieldCases {
 	return []fieldCases{
 		{fullWallet(), join(
 			condition(), reference("spec.endpoint.clientCertSecretRef"), keyReference("spec.endpoint.caBundleRef"), keyReference("spec.endpoint.tokenSecretRef"),
+			keyReference("spec.signer.remote.caBundleRef"), reference("spec.signer.remote.clientCertSecretRef"),
+			map[string][]limit{
+				"spec.signer.type":                       signerTypes(),
+				"spec.signer.remote.url":                 slices.Concat(required(), length(9, 2048, padded("https://")), secureURLs()),
+				"spec.signer.remote.timeout":             length(0, 32, func(n int) string { return strings.Repeat("0", max(0, n-2)) + "9s" }),
+				"spec.signer.remote.clientCertSecretRef": required(),
+			},
 			map[string][]limit{
 				"spec":                            required(),
 				"spec.network":                    append(required(), oneOf(v1alpha1.NetworkMainnet, v1alpha1.NetworkTestnet, v1alpha1.NetworkSignet, v1alpha1.NetworkRegtest)...),
@@ -410,6 +417,21 @@ func urls() []limit {
 	)
 }
 
+// secureURLs are those of a signer, which is never reached over plain HTTP.
+func secureURLs() []limit {
+	return matching(
+		[]any{"https://signer.test", "https://signer.test:8443/team", "https://[::1]:8443"},
+		[]any{"http://signer.test", "signer.test:443", "HTTPS://signer.test", "https://user:secret@signer.test", "https://signer.test?token=x", "https://signer.test#x", "https://signer.test /"},
+	)
+}
+
+// signerTypes tries Remote alone: Local is not accepted together with the signer that fullWallet names.
+func signerTypes() []limit {
+	limits := oneOf(v1alpha1.SignerLocal, v1alpha1.SignerRemote)
+	limits[0].accept = []any{string(v1alpha1.SignerRemote)}
+	return limits
+}
+
 // notInstants are date-times to the API server, or nearly, that the Go client cannot decode or does not write back as they were.
 var notInstants = []any{
 	"2030-12-31t23:59:59Z", "2030-12-31T23:59:59z", "2030-12-31T23:59:59ZT", "2030-12-31T23:59:59x5Z", "2030-12-31T23:59:59.5Z", "2030-12-31T23:59:59+99:99",
@@ -442,8 +464,7 @@ func conditions() []metav1.Condition {
 }
 
 func fullWallet() client.Object {
-	w := wallet().URL("http://utexo.test").Timeout(time.Minute).Token("api", "token").WatchOnly(xpub, xpub, "0badcafe").AcknowledgedEpoch("1").Suspend().
-		AssetPolicy(v1alpha1.AssetPolicyWarn).Obj()
+	w := wallet().URL("http://utexo.test").Timeout(time.Minute).Token("api", "token").WatchOnly(xpub, xpub, "0badcafe").AcknowledgedEpoch("1").Suspend().Obj()
 	w.Spec.Endpoint.CABundleRef = &v1alpha1.KeyReference{Name: "ca", Key: "ca.crt"}
 	w.Spec.Endpoint.ClientCertSecretRef = &v1alpha1.LocalReference{Name: "tls"}
 	w.Spec.Endpoint.Headers = map[string]string{"X-Team": "treasury"}
@@ -454,6 +475,9 @@ func fullWallet() client.Object {
 	w.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesSelector, Selector: &metav1.LabelSelector{
 		MatchLabels: map[string]string{"team": "a"}, MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "b", Operator: "In", Values: []string{"c"}}},
 	}}
+	w.Spec.Signer = remoteSigner()
+	w.Spec.Signer.AssetPolicy = v1alpha1.AssetPolicyWarn
+	w.Spec.Signer.Remote.CABundleRef, w.Spec.Signer.Remote.Timeout = &v1alpha1.KeyReference{Name: "ca", Key: "ca.crt"}, &metav1.Duration{Duration: time.Second}
 	balance := v1alpha1.Balance{SettledSats: 1, FutureSats: 2, SpendableSats: 1}
 	w.Status = v1alpha1.WalletStatus{
 		ObservedGeneration: 1, MasterFingerprint: "0badcafe", XpubVanilla: xpub, XpubColored: xpub, JournalEpoch: "1",
@@ -919,7 +943,7 @@ func TestDefaults(t *testing.T) {
 			"LightningPayment spec.maxFeeSats", "LightningPayment spec.mode", "LightningPayment status", "LightningPayment status.observedGeneration",
 			"OnchainSend spec.feeRate", "OnchainSend spec.maxFeeSats", "OnchainSend spec.mode", "OnchainSend status", "OnchainSend status.observedGeneration",
 			"Settlement status", "Settlement status.observedGeneration",
-			"Wallet spec.endpoint.profile", "Wallet status", "Wallet status.observedGeneration",
+			"Wallet spec.endpoint.profile", "Wallet spec.signer.type", "Wallet status", "Wallet status.observedGeneration",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("defaults with cases (-tested +declared):\n%s", diff)

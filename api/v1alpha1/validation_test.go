@@ -79,6 +79,23 @@ func record() *testkit.PaymentRecordBuilder  { return testkit.MakePaymentRecord(
 func submitted(r *v1alpha1.PaymentRecord)    { r.Journal.SubmittedAt = &metav1.MicroTime{Time: someDay} }
 func edit[T any](obj T, change func(T)) T    { change(obj); return obj }
 func insecurely(w *v1alpha1.Wallet)          { w.Spec.Endpoint.Insecure = true }
+func watched() *testkit.WalletBuilder        { return wallet().WatchOnly(xpub, xpub, "0badcafe") }
+func remoteSigner() *v1alpha1.WalletSigner {
+	return &v1alpha1.WalletSigner{Type: v1alpha1.SignerRemote, Remote: &v1alpha1.RemoteSigner{
+		URL: "https://signer.test", ClientCertSecretRef: v1alpha1.LocalReference{Name: "signer-client"},
+	}}
+}
+
+func signedBy(signer *v1alpha1.WalletSigner) func(*v1alpha1.Wallet) {
+	return func(w *v1alpha1.Wallet) { w.Spec.Signer = signer }
+}
+
+func patience(timeout time.Duration) *v1alpha1.WalletSigner {
+	signer := remoteSigner()
+	signer.Remote.Timeout = &metav1.Duration{Duration: timeout}
+	return signer
+}
+
 func claimOf(name string) func(r *v1alpha1.PaymentRecord) {
 	return func(r *v1alpha1.PaymentRecord) { r.Spec.RecordRef = name }
 }
@@ -153,6 +170,9 @@ func creations() map[string]ruleCase {
 		oneGuard      = "spec: set at most one of the guards amountSats and asset"
 		oneTarget     = "spec.to: set exactly one of address and rgbInvoice"
 		amountForKind = "spec: an address is sent amountSats, an rgbInvoice is sent asset"
+		remoteKeys    = "spec: a Remote signer has the private keys: set keys.watchOnly, not keys.secretRef"
+		remoteSet     = "spec.signer: set remote exactly where type is Remote"
+		signerTimeout = "spec.signer.remote.timeout: timeout must be a duration between 1s and 30s, for example 10s"
 	)
 	const (
 		approvals   = "spec.limits: requiredApprovals needs requireApprovalAboveSats"
@@ -209,6 +229,22 @@ func creations() map[string]ruleCase {
 		"a wallet without keys":  {rule: oneKeySource, to: edit(wallet().Obj(), func(w *v1alpha1.Wallet) { w.Spec.Keys = v1alpha1.WalletKeys{} }), want: []string{oneKeySource}},
 		"keys of both kinds":     {rule: oneKeySource, to: edit(wallet().WatchOnly(xpub, xpub, "0badcafe").Obj(), func(w *v1alpha1.Wallet) { w.Spec.Keys.SecretRef = &v1alpha1.LocalReference{Name: "seed"} }), want: []string{oneKeySource}},
 		"an invoice for bitcoin": {rule: oneAmount, to: invoice().AmountSats(1000).Obj()},
+
+		"a remote signer of public keys":      {rule: remoteKeys, to: edit(watched().Obj(), signedBy(remoteSigner()))},
+		"a remote signer beside private keys": {rule: remoteKeys, to: edit(wallet().Obj(), signedBy(remoteSigner())), want: []string{remoteKeys}},
+		"a local signer of private keys":      {rule: remoteKeys, to: edit(wallet().Obj(), signedBy(&v1alpha1.WalletSigner{Type: v1alpha1.SignerLocal}))},
+		"a local signer of public keys":       {rule: remoteKeys, to: edit(watched().Obj(), signedBy(&v1alpha1.WalletSigner{}))},
+		"a remote signer nowhere":             {rule: remoteSet, to: edit(watched().Obj(), signedBy(&v1alpha1.WalletSigner{Type: v1alpha1.SignerRemote})), want: []string{remoteSet}},
+		"a local signer somewhere": {
+			rule: remoteSet, to: edit(watched().Obj(), signedBy(&v1alpha1.WalletSigner{Remote: remoteSigner().Remote})), want: []string{remoteSet},
+		},
+		"a named signer that is remote":      {rule: remoteSet, to: edit(watched().Obj(), signedBy(remoteSigner()))},
+		"the most impatient signer's caller": {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(time.Second)))},
+		"the most patient signer's caller":   {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(30*time.Second)))},
+		"a signer without time":              {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(0))), want: []string{signerTimeout}},
+		"a signer with too much time":        {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(31*time.Second))), want: []string{signerTimeout}},
+		"a wallet gets a remote signer":      {rule: remoteSet, from: watched().Obj(), to: edit(watched().Obj(), signedBy(remoteSigner()))},
+		"a wallet loses its remote signer":   {rule: remoteSet, from: edit(watched().Obj(), signedBy(remoteSigner())), to: watched().Obj()},
 
 		"an invoice for an asset":    {rule: oneAmount, to: invoice().Asset(assetID, 1).Obj()},
 		"an invoice for nothing":     {rule: oneAmount, to: invoice().Obj(), want: []string{oneAmount}},

@@ -40,9 +40,22 @@ const (
 	AssetPolicyWarn AssetPolicy = "Warn"
 )
 
-// WalletSpec declares a wallet: on which network, at which service, with which keys.
+// SignerType says who signs a wallet's payments.
+// +kubebuilder:validation:Enum=Local;Remote
+type SignerType string
+
+// Signer types.
+const (
+	// SignerLocal signs in the operator, with the keys of keys.secretRef. A wallet that is watched only has none.
+	SignerLocal SignerType = "Local"
+	// SignerRemote asks a signer elsewhere, so that no private key is near the operator.
+	SignerRemote SignerType = "Remote"
+)
+
+// WalletSpec declares a wallet: on which network, at which service, with which keys, and who signs.
 // +kubebuilder:validation:XValidation:rule="self.network == oldSelf.network",message="network is immutable: declare a new Wallet"
 // +kubebuilder:validation:XValidation:rule="self.keys == oldSelf.keys",message="keys are immutable: other keys are another wallet, declare a new one"
+// +kubebuilder:validation:XValidation:rule="!has(self.signer) || self.signer.type != 'Remote' || has(self.keys.watchOnly)",message="a Remote signer has the private keys: set keys.watchOnly, not keys.secretRef"
 type WalletSpec struct {
 	// network of the wallet: mainnet, testnet, signet or regtest. The service must be on the same one. Immutable.
 	// +required
@@ -64,7 +77,7 @@ type WalletSpec struct {
 	// +optional
 	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
 
-	// signer says what is signed for this wallet.
+	// signer says who signs this wallet's payments, and what; left out, type Local. It can change: the keys stay the same.
 	// +optional
 	Signer *WalletSigner `json:"signer,omitempty"`
 
@@ -180,18 +193,6 @@ type AllowedNamespaces struct {
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
-// WalletSigner says what is signed for a wallet.
-type WalletSigner struct {
-	// assetPolicy says what becomes of a transaction whose effect on RGB assets is
-	// not proved by the transitions in its PSBT. Strict signs none. Warn signs it,
-	// with a Warning event AssetNotProven. Without a value, payments of assets are
-	// held to Strict, and a Lightning payment of bitcoin may spend colored coins
-	// without a proof, as the public reference server asks for. What is proved to
-	// be wrong is refused in each case.
-	// +optional
-	AssetPolicy AssetPolicy `json:"assetPolicy,omitempty"`
-}
-
 // Endpoint is a UTEXO API service and how to reach it.
 // +kubebuilder:validation:XValidation:rule="self.url.startsWith('https://') || (has(self.insecure) && self.insecure)",message="url must start with https://, or set insecure: true to talk plain HTTP (a test service on your own machine)"
 type Endpoint struct {
@@ -253,7 +254,7 @@ type WalletKeys struct {
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
 
-	// watchOnly has public keys only: such a wallet receives and observes, and pays nothing.
+	// watchOnly has public keys only: such a wallet receives and observes, and pays nothing unless its signer is Remote.
 	// +optional
 	WatchOnly *WatchOnlyKeys `json:"watchOnly,omitempty"`
 }
@@ -276,6 +277,58 @@ type WatchOnlyKeys struct {
 	// +required
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{8}$`
 	MasterFingerprint string `json:"masterFingerprint"`
+}
+
+// WalletSigner is who signs a wallet's payments.
+// +kubebuilder:validation:XValidation:rule="(self.type == 'Remote') == has(self.remote)",message="set remote exactly where type is Remote"
+type WalletSigner struct {
+	// type of the signer. Local (default) signs in the operator with the keys of
+	// keys.secretRef; a wallet with keys.watchOnly then pays nothing. Remote asks
+	// the signer that remote names, and needs keys.watchOnly.
+	// +optional
+	// +default="Local"
+	Type SignerType `json:"type,omitempty"`
+
+	// remote is the signer of type Remote and how to reach it.
+	// +optional
+	Remote *RemoteSigner `json:"remote,omitempty"`
+
+	// assetPolicy says what becomes of a transaction whose effect on RGB assets is
+	// not proved by the transitions in its PSBT. Strict signs none. Warn signs it,
+	// with a Warning event AssetNotProven. Without a value, payments of assets are
+	// held to Strict, and a Lightning payment of bitcoin may spend colored coins
+	// without a proof, as the public reference server asks for. What is proved to
+	// be wrong is refused in each case.
+	// +optional
+	AssetPolicy AssetPolicy `json:"assetPolicy,omitempty"`
+}
+
+// RemoteSigner is a signer that is reached over HTTPS with mutual TLS. docs/signer.md describes what it is asked.
+type RemoteSigner struct {
+	// url of the signer, for example https://utexo-signer.utexo-signer.svc. Always https.
+	// +required
+	// +kubebuilder:validation:MinLength=9
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https://[^@?#\s]+$`
+	URL string `json:"url"`
+
+	// caBundleRef names a ConfigMap key with PEM certificates of the authorities
+	// that sign the signer's certificate, instead of the system's.
+	// +optional
+	CABundleRef *KeyReference `json:"caBundleRef,omitempty"`
+
+	// clientCertSecretRef names a Secret of type kubernetes.io/tls with the client
+	// certificate by which the signer knows the operator. The operator must have
+	// been granted to get that Secret.
+	// +required
+	ClientCertSecretRef LocalReference `json:"clientCertSecretRef"`
+
+	// timeout of one call, between 1s and 30s; default 10s. The wallet makes no other payment meanwhile.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('30s')",message="timeout must be a duration between 1s and 30s, for example 10s"
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
 }
 
 // Balance is an on-chain balance.

@@ -208,19 +208,21 @@ func TestReasonsExist(t *testing.T) {
 	}
 }
 
-// TestFlagsExist holds the flags that the pages name against the manager's.
+// TestFlagsExist holds the flags that the pages name against the programs'.
 func TestFlagsExist(t *testing.T) {
-	source := string(mustRead(t, "../../cmd/manager/main.go"))
-	named := map[string]bool{}
-	for _, match := range regexp.MustCompile("`--([a-z-]+)`").FindAllStringSubmatch(pages(t)["docs/install.md"], -1) {
-		named[match[1]] = true
-	}
-	if len(named) == 0 {
-		t.Error("docs/install.md names no flags")
-	}
-	for _, name := range slices.Sorted(maps.Keys(named)) {
-		if !strings.HasPrefix(name, "zap-") && !strings.Contains(source, fmt.Sprintf("%q", name)) {
-			t.Errorf("docs/install.md: the manager has no flag --%s", name)
+	for page, program := range map[string]string{"docs/install.md": "manager", "docs/signer.md": "utexo-signer"} {
+		source := string(mustRead(t, "../../cmd/"+program+"/main.go"))
+		named := map[string]bool{}
+		for _, match := range regexp.MustCompile("`--([a-z-]+)`").FindAllStringSubmatch(pages(t)[page], -1) {
+			named[match[1]] = true
+		}
+		if len(named) == 0 {
+			t.Errorf("%s names no flags", page)
+		}
+		for _, name := range slices.Sorted(maps.Keys(named)) {
+			if !strings.HasPrefix(name, "zap-") && !strings.Contains(source, fmt.Sprintf("%q", name)) {
+				t.Errorf("%s: %s has no flag --%s", page, program, name)
+			}
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/utexo/utexo-operator/internal/bitcoin"
 	"github.com/utexo/utexo-operator/internal/keys"
 	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/remotesigner"
 	"github.com/utexo/utexo-operator/internal/signer"
 	"github.com/utexo/utexo-operator/internal/spender"
 	"github.com/utexo/utexo-operator/internal/utexo"
@@ -30,9 +31,10 @@ import (
 type Connection struct {
 	Public keys.Public
 	Client *utexo.Client
-	// Signer is nil for a wallet that is watched only.
-	Signer signer.Signer
-	Record v1alpha1.RecordWallet
+	// Signer is nil where nobody can sign; Unsigned then says why.
+	Signer   signer.Signer
+	Unsigned *payment.Obstacle
+	Record   v1alpha1.RecordWallet
 }
 
 // Session is the connection as the money path uses it.
@@ -57,6 +59,7 @@ type Connector struct {
 
 	mutex   sync.Mutex
 	clients map[types.NamespacedName]cachedClient
+	signers map[types.NamespacedName]cachedSigner
 	keys    map[types.NamespacedName]cachedKeys
 }
 
@@ -75,7 +78,15 @@ type cachedClient struct {
 	client *utexo.Client
 }
 
-// Connect returns a connection, or what keeps the wallet from being used. An error is one of the API server's.
+// cachedSigner is the client of a remote signer, kept as a cachedClient is.
+type cachedSigner struct {
+	uid    types.UID
+	digest [sha256.Size]byte
+	client *remotesigner.Client
+}
+
+// Connect returns a connection, or what keeps the wallet from being used. Where that is not the keys the connection comes with it, without
+// a client. An error is one of the API server's.
 func (c *Connector) Connect(ctx context.Context, wallet *v1alpha1.Wallet) (*Connection, *payment.Obstacle, error) {
 	connection := &Connection{}
 	obstacle, err := c.loadKeys(ctx, wallet, connection)
@@ -88,11 +99,11 @@ func (c *Connector) Connect(ctx context.Context, wallet *v1alpha1.Wallet) (*Conn
 	}
 	config, obstacle, err := c.clientConfig(ctx, wallet, connection.Public)
 	if obstacle != nil || err != nil {
-		return nil, obstacle, err
+		return connection, obstacle, err
 	}
 	connection.Client, err = c.client(wallet, config)
 	if invalid, ok := errors.AsType[*utexo.ConfigError](err); ok {
-		return nil, unusable(v1alpha1.ReasonInvalidEndpoint, "spec.endpoint cannot be used: %v", invalid), nil
+		return connection, unusable(v1alpha1.ReasonInvalidEndpoint, "spec.endpoint cannot be used: %v", invalid), nil
 	}
 	return connection, nil, err
 }
@@ -102,6 +113,7 @@ func (c *Connector) Forget(name types.NamespacedName) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	c.drop(name)
+	c.dropSigner(name)
 	delete(c.keys, name)
 }
 
@@ -161,7 +173,8 @@ func (c *Connector) loadKeys(ctx context.Context, wallet *v1alpha1.Wallet, conne
 			return invalidKeys("spec.keys.watchOnly", err), nil
 		}
 		connection.Public = public
-		return nil, nil
+		connection.Signer, connection.Unsigned, err = c.remoteSigner(ctx, wallet, public)
+		return nil, err
 	}
 	name := wallet.Spec.Keys.SecretRef.Name
 	data, obstacle, err := c.secret(ctx, wallet.Namespace, name)
@@ -211,22 +224,13 @@ func (c *Connector) forgetKeys(wallet *v1alpha1.Wallet) {
 
 // keySet makes keys of a Secret's data, in either of its two forms.
 func keySet(name string, data map[string][]byte, network bitcoin.Network) (*keys.Set, *payment.Obstacle) {
-	source := fmt.Sprintf("Secret %s", name)
-	if mnemonic, ok := data["mnemonic"]; ok {
-		set, err := keys.FromMnemonic(strings.Join(strings.Fields(string(mnemonic)), " "), string(data["passphrase"]), network)
-		if err != nil {
-			return nil, invalidKeys(source, err)
-		}
-		return set, nil
-	}
-	trimmed := func(key string) string { return strings.TrimSpace(string(data[key])) }
-	if trimmed("xprvVanilla") == "" || trimmed("xprvColored") == "" || trimmed("masterFingerprint") == "" {
+	set, err := keys.FromSecret(data, network)
+	if refused, ok := errors.AsType[*keys.Error](err); ok && refused.Reason == keys.Missing {
 		return nil, unusable(v1alpha1.ReasonInvalidKeys,
-			"%s has neither the key mnemonic nor the keys xprvVanilla, xprvColored and masterFingerprint", source)
+			"Secret %s has neither the key mnemonic nor the keys xprvVanilla, xprvColored and masterFingerprint", name)
 	}
-	set, err := keys.FromAccountKeys(trimmed("xprvVanilla"), trimmed("xprvColored"), trimmed("masterFingerprint"), network)
 	if err != nil {
-		return nil, invalidKeys(source, err)
+		return nil, invalidKeys("Secret "+name, err)
 	}
 	return set, nil
 }
@@ -294,30 +298,114 @@ func (c *Connector) clientConfig(ctx context.Context, wallet *v1alpha1.Wallet, p
 		}
 	}
 	if reference := endpoint.ClientCertSecretRef; reference != nil {
-		data, obstacle, err := c.secret(ctx, wallet.Namespace, reference.Name)
+		pair, obstacle, err := c.clientCertificate(ctx, wallet.Namespace, reference.Name, v1alpha1.ReasonInvalidEndpoint)
 		if obstacle != nil || err != nil {
 			return config, obstacle, err
 		}
-		pair, err := tls.X509KeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
-		if err != nil {
-			return config, unusable(v1alpha1.ReasonInvalidEndpoint, "Secret %s holds no certificate and key (tls.crt, tls.key) that fit",
-				reference.Name), nil
-		}
-		config.ClientCertificate = &pair
+		config.ClientCertificate = pair
 	}
 	if reference := endpoint.CABundleRef; reference != nil {
-		var bundle corev1.ConfigMap
-		err := c.Reader.Get(ctx, client.ObjectKey{Namespace: wallet.Namespace, Name: reference.Name}, &bundle)
-		if err != nil && !apierrors.IsNotFound(err) {
-			return config, nil, fmt.Errorf("reading ConfigMap: %w", err)
+		bundle, obstacle, err := c.caBundle(ctx, wallet.Namespace, reference, v1alpha1.ReasonInvalidEndpoint)
+		if obstacle != nil || err != nil {
+			return config, obstacle, err
 		}
-		config.CABundle = []byte(bundle.Data[reference.Key])
-		if len(config.CABundle) == 0 {
-			return config, unusable(v1alpha1.ReasonInvalidEndpoint, "ConfigMap %s with key %s does not exist; create it", reference.Name,
-				reference.Key), nil
-		}
+		config.CABundle = bundle
 	}
 	return config, nil, nil
+}
+
+// clientCertificate reads a Secret of type kubernetes.io/tls. What it does not hold is an obstacle of the reason.
+func (c *Connector) clientCertificate(ctx context.Context, namespace, name, reason string) (*tls.Certificate, *payment.Obstacle, error) {
+	data, obstacle, err := c.secret(ctx, namespace, name)
+	if obstacle != nil || err != nil {
+		return nil, obstacle, err
+	}
+	pair, err := tls.X509KeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return nil, unusable(reason, "Secret %s holds no certificate and key (tls.crt, tls.key) that fit", name), nil
+	}
+	return &pair, nil, nil
+}
+
+// caBundle reads a key of a ConfigMap. Where there is none it is an obstacle of the reason.
+func (c *Connector) caBundle(ctx context.Context, namespace string, reference *v1alpha1.KeyReference, reason string,
+) ([]byte, *payment.Obstacle, error) {
+	var bundle corev1.ConfigMap
+	err := c.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: reference.Name}, &bundle)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, nil, fmt.Errorf("reading ConfigMap: %w", err)
+	}
+	text := []byte(bundle.Data[reference.Key])
+	if len(text) == 0 {
+		return nil, unusable(reason, "ConfigMap %s with key %s does not exist; create it", reference.Name, reference.Key), nil
+	}
+	return text, nil, nil
+}
+
+// remoteSigner returns the signer of a Wallet that has public keys only, or why there is none. Such a wallet receives all the same. An
+// error is one of the API server's.
+func (c *Connector) remoteSigner(ctx context.Context, wallet *v1alpha1.Wallet, public keys.Public) (signer.Signer, *payment.Obstacle, error) {
+	if !signsRemotely(wallet) {
+		c.mutex.Lock()
+		defer c.mutex.Unlock()
+		c.dropSigner(client.ObjectKeyFromObject(wallet))
+		return nil, &payment.Obstacle{Reason: v1alpha1.ReasonWatchOnly, Message: "it is watch only and has no keys to sign with"}, nil
+	}
+	remote := wallet.Spec.Signer.Remote
+	config := remotesigner.Config{URL: remote.URL, Public: public, UserAgent: c.UserAgent}
+	if remote.Timeout != nil {
+		config.Timeout = remote.Timeout.Duration
+	}
+	pair, obstacle, err := c.clientCertificate(ctx, wallet.Namespace, remote.ClientCertSecretRef.Name, v1alpha1.ReasonInvalidSigner)
+	if obstacle != nil || err != nil {
+		return nil, obstacle, err
+	}
+	config.ClientCertificate = *pair
+	if remote.CABundleRef != nil {
+		config.CABundle, obstacle, err = c.caBundle(ctx, wallet.Namespace, remote.CABundleRef, v1alpha1.ReasonInvalidSigner)
+		if obstacle != nil || err != nil {
+			return nil, obstacle, err
+		}
+	}
+	made, err := c.signer(wallet, config)
+	if err != nil {
+		return nil, unusable(v1alpha1.ReasonInvalidSigner, "spec.signer.remote cannot be used: %v", err), nil
+	}
+	return made, nil, nil
+}
+
+// signsRemotely reports whether a Wallet's payments are signed elsewhere.
+func signsRemotely(wallet *v1alpha1.Wallet) bool {
+	declared := wallet.Spec.Signer
+	return declared != nil && declared.Type == v1alpha1.SignerRemote && declared.Remote != nil
+}
+
+func (c *Connector) signer(wallet *v1alpha1.Wallet, config remotesigner.Config) (*remotesigner.Client, error) {
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%q %q %q %s %q", config.URL, config.Public, config.CABundle, config.Timeout, config.ClientCertificate.Certificate)
+	name, digest := client.ObjectKeyFromObject(wallet), [sha256.Size]byte(hash.Sum(nil))
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if kept, ok := c.signers[name]; ok && kept.uid == wallet.UID && kept.digest == digest {
+		return kept.client, nil
+	}
+	made, err := remotesigner.New(config)
+	if err != nil {
+		return nil, err
+	}
+	c.dropSigner(name)
+	if c.signers == nil {
+		c.signers = map[types.NamespacedName]cachedSigner{}
+	}
+	c.signers[name] = cachedSigner{uid: wallet.UID, digest: digest, client: made}
+	return made, nil
+}
+
+func (c *Connector) dropSigner(name types.NamespacedName) {
+	if kept, ok := c.signers[name]; ok {
+		kept.client.CloseIdleConnections()
+		delete(c.signers, name)
+	}
 }
 
 // unusable is why a wallet cannot be used until somebody acts. Secrets are not watched, so it is looked at again by itself.

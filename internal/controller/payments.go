@@ -312,11 +312,8 @@ func (r *pass) observeWallet(ctx context.Context, known *v1alpha1.RecordWallet) 
 	}
 	*known = used.connection.Record
 	r.session = used.connection.Session(r.wallet)
-	r.facts.NoSpending = used.notReady
-	if r.session.Signer == nil {
-		r.facts.NoSpending = &payment.Obstacle{
-			Reason: v1alpha1.ReasonSignerNotAvailable, Message: fmt.Sprintf("Wallet %s is watch only: it has no keys to sign with", r.wallet.Name),
-		}
+	if r.facts.NoSpending = used.notReady; r.facts.NoSpending == nil || used.connection.Unsigned != nil {
+		r.facts.NoSpending = noSigner(r.wallet, used.connection)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/readiness"
 	"github.com/utexo/utexo-operator/internal/record"
+	"github.com/utexo/utexo-operator/internal/remotesigner"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
 
@@ -64,7 +65,7 @@ func (r *WalletReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return ctrl.Result{}, fmt.Errorf("reading Wallet: %w", err)
 	}
 	before := wallet.DeepCopy()
-	obstacle, err := r.sync(ctx, &wallet)
+	signing, obstacle, err := r.sync(ctx, &wallet)
 	if err != nil {
 		return resultFor(err)
 	}
@@ -75,14 +76,14 @@ func (r *WalletReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	summary := readiness.Summary{
 		Outcome: readiness.Done, Reason: v1alpha1.ReasonSynced, Message: "the service knows the wallet, and balance and assets are fresh",
 		Also: []metav1.Condition{
-			signerCondition(&wallet),
+			signing,
 			{Type: v1alpha1.ConditionRegistered, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRegistered, Message: "the service knows the wallet"},
 			{Type: v1alpha1.ConditionSynced, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSynced, Message: "balance and assets are fresh"},
 		},
 	}
 	after := r.SyncInterval
 	if obstacle != nil {
-		summary, after = r.troubled(&wallet, obstacle), min(max(obstacle.RetryAfter, time.Second), r.SyncInterval)
+		summary, after = r.troubled(signing, obstacle), min(max(obstacle.RetryAfter, time.Second), r.SyncInterval)
 	}
 	wallet.Status.Conditions = readiness.Conditions(wallet.Status.Conditions, wallet.Generation, summary, r.Clock.Now())
 	if err := r.Status.Write(ctx, before, &wallet); err != nil {
@@ -153,48 +154,72 @@ func (r *WalletReconciler) forget(name types.NamespacedName) {
 	delete(r.verified, name)
 }
 
-func signerCondition(wallet *v1alpha1.Wallet) metav1.Condition {
-	if wallet.Spec.Keys.WatchOnly != nil {
-		return metav1.Condition{
-			Type: v1alpha1.ConditionSignerReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonWatchOnly,
-			Message: "the wallet has public keys only: it receives, and pays nothing",
-		}
+// signerCondition says whether the wallet's payments can be signed. It asks a remote signer, whose keys it has.
+func signerCondition(ctx context.Context, connection *Connection) metav1.Condition {
+	condition := metav1.Condition{Type: v1alpha1.ConditionSignerReady, Status: metav1.ConditionFalse}
+	if unsigned := connection.Unsigned; unsigned != nil {
+		condition.Reason, condition.Message = unsigned.Reason, unsigned.Message
+		return condition
 	}
-	return metav1.Condition{
-		Type: v1alpha1.ConditionSignerReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonKeysLoaded, Message: "the keys can sign",
+	remote, ok := connection.Signer.(interface{ Check(context.Context) error })
+	if !ok {
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionTrue, v1alpha1.ReasonKeysLoaded, "the keys can sign"
+		return condition
 	}
+	err := remote.Check(ctx)
+	if mismatch, ok := errors.AsType[*remotesigner.MismatchError](err); ok {
+		condition.Reason = v1alpha1.ReasonSignerMismatch
+		condition.Message = mismatch.Error() + ": point spec.signer.remote to the signer of this wallet"
+		return condition
+	}
+	if err == nil {
+		condition.Status, condition.Reason = metav1.ConditionTrue, v1alpha1.ReasonSignerAnswered
+		condition.Message = "the remote signer answers, and has the wallet's keys"
+		return condition
+	}
+	condition.Reason, condition.Message = v1alpha1.ReasonSignerNotAvailable, err.Error()
+	return condition
 }
 
 // troubled is the summary of a wallet that is not in sync. What only a person can mend is a dead end, although it is looked at again.
-func (r *WalletReconciler) troubled(wallet *v1alpha1.Wallet, obstacle *payment.Obstacle) readiness.Summary {
+func (r *WalletReconciler) troubled(signing metav1.Condition, obstacle *payment.Obstacle) readiness.Summary {
 	summary := readiness.Summary{Outcome: readiness.InProgress, Reason: obstacle.Reason, Message: obstacle.Message, NotReady: true}
 	not := func(kind string) metav1.Condition {
 		return metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: obstacle.Reason, Message: obstacle.Message}
 	}
-	summary.Also = []metav1.Condition{not(v1alpha1.ConditionSynced)}
+	summary.Also = []metav1.Condition{not(v1alpha1.ConditionSynced), signing}
 	switch obstacle.Reason {
 	case v1alpha1.ReasonInvalidKeys, v1alpha1.ReasonNetworkMismatch, v1alpha1.ReasonInvalidEndpoint:
 		summary.Outcome = readiness.DeadEnd
 	}
-	switch obstacle.Reason {
-	case v1alpha1.ReasonInvalidKeys, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretForbidden:
-		if wallet.Spec.Keys.WatchOnly == nil {
-			summary.Also = append(summary.Also, not(v1alpha1.ConditionSignerReady))
-		}
-	case v1alpha1.ReasonNotRegistered:
-		summary.Also = append(summary.Also, signerCondition(wallet), not(v1alpha1.ConditionRegistered))
-	default:
-		summary.Also = append(summary.Also, signerCondition(wallet))
+	if obstacle.Reason == v1alpha1.ReasonNotRegistered {
+		summary.Also = append(summary.Also, not(v1alpha1.ConditionRegistered))
 	}
 	return summary
 }
 
-// sync connects, registers once, and reads the balance into the status. What keeps the wallet from being used is an obstacle.
-func (r *WalletReconciler) sync(ctx context.Context, wallet *v1alpha1.Wallet) (*payment.Obstacle, error) {
+// sync connects, asks who signs, registers once, and reads the balance into the status. What keeps the wallet from being used is an
+// obstacle.
+func (r *WalletReconciler) sync(ctx context.Context, wallet *v1alpha1.Wallet,
+) (signing metav1.Condition, obstacle *payment.Obstacle, err error) {
 	connection, obstacle, err := r.Connector.Connect(ctx, wallet)
-	if obstacle != nil || err != nil {
-		return obstacle, err
+	if err != nil {
+		return signing, nil, err
 	}
+	if connection == nil {
+		return metav1.Condition{
+			Type: v1alpha1.ConditionSignerReady, Status: metav1.ConditionFalse, Reason: obstacle.Reason, Message: obstacle.Message,
+		}, obstacle, nil
+	}
+	signing = signerCondition(ctx, connection)
+	if obstacle == nil {
+		obstacle, err = r.observe(ctx, wallet, connection)
+	}
+	return signing, obstacle, err
+}
+
+// observe reads what the service knows of a connected wallet into its status.
+func (r *WalletReconciler) observe(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection) (*payment.Obstacle, error) {
 	status := &wallet.Status
 	status.MasterFingerprint, status.XpubVanilla, status.XpubColored = connection.Public.MasterFingerprint, connection.Public.XpubVanilla,
 		connection.Public.XpubColored

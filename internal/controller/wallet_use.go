@@ -57,6 +57,7 @@ func (c *Connector) Use(ctx context.Context, namespace string, reference v1alpha
 	}
 	used := walletUse{wallet: &wallet, connection: connection, notReady: notReady(&wallet)}
 	if obstacle != nil {
+		used.connection = nil
 		used.unusable = &payment.Obstacle{
 			Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s: %s", wallet.Name, obstacle.Message), RetryAfter: obstacle.RetryAfter,
 		}
@@ -128,6 +129,25 @@ func notReady(wallet *v1alpha1.Wallet) *payment.Obstacle {
 	return &payment.Obstacle{
 		Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s is not ready: %s", wallet.Name, message), RetryAfter: secretPoll,
 	}
+}
+
+// noSigner says why a wallet cannot sign, or nil. Of a remote signer it knows what the Wallet's last look showed: one that went away since
+// is met, and waited for, where it is asked to sign.
+func noSigner(wallet *v1alpha1.Wallet, connection *Connection) *payment.Obstacle {
+	held := func(problem string, retryAfter time.Duration) *payment.Obstacle {
+		return &payment.Obstacle{
+			Reason: v1alpha1.ReasonSignerNotAvailable, RetryAfter: retryAfter,
+			Message: fmt.Sprintf("Wallet %s cannot sign: %s", wallet.Name, problem),
+		}
+	}
+	if unsigned := connection.Unsigned; unsigned != nil {
+		return held(unsigned.Message, unsigned.RetryAfter)
+	}
+	ready := meta.FindStatusCondition(wallet.Status.Conditions, v1alpha1.ConditionSignerReady)
+	if signsRemotely(wallet) && ready != nil && ready.Status == metav1.ConditionFalse {
+		return held(ready.Message, secretPoll)
+	}
+	return nil
 }
 
 // walletUnchanged reads wallet again, uncached, and says why what was decided for it must not be done any more; nil where it may.

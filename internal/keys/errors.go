@@ -9,6 +9,8 @@ type Reason string
 const (
 	// UnknownNetwork: the network is none of the constants of package bitcoin.
 	UnknownNetwork Reason = "UnknownNetwork"
+	// Missing: a Secret has none of the two forms of key material, or not all of one.
+	Missing Reason = "Missing"
 	// WrongWordCount: a mnemonic has 12, 15, 18, 21 or 24 words.
 	WrongWordCount Reason = "WrongWordCount"
 	// UnknownWord: the word at Position is not in the English list.
@@ -38,7 +40,8 @@ const (
 // Error says which key material was refused and why. It never holds a word, a key or a part of one.
 type Error struct {
 	Reason Reason
-	// Field names the material: mnemonic, passphrase, vanilla account key, colored account key, master fingerprint, network or path.
+	// Field names the material: mnemonic, passphrase, vanilla account key, colored account key, master fingerprint, network, path or, where
+	// there is none, key material.
 	Field string
 	// Position is the place of an unknown word, counted from 1; else 0.
 	Position int

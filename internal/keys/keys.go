@@ -100,6 +100,19 @@ func FromAccountKeys(xprvVanilla, xprvColored, masterFingerprint string, network
 	return newSet(accounts, masterFingerprint, network)
 }
 
+// FromSecret makes keys of the data of a Secret, or of files of its form: mnemonic and optionally passphrase, or xprvVanilla, xprvColored
+// and masterFingerprint. White space around them, and between words, is ignored. It fails with an *Error.
+func FromSecret(data map[string][]byte, network bitcoin.Network) (*Set, error) {
+	if mnemonic, ok := data["mnemonic"]; ok {
+		return FromMnemonic(strings.Join(strings.Fields(string(mnemonic)), " "), string(data["passphrase"]), network)
+	}
+	trimmed := func(key string) string { return strings.TrimSpace(string(data[key])) }
+	if trimmed("xprvVanilla") == "" || trimmed("xprvColored") == "" || trimmed("masterFingerprint") == "" {
+		return nil, refuse(Missing, "key material", "is neither mnemonic nor xprvVanilla, xprvColored and masterFingerprint")
+	}
+	return FromAccountKeys(trimmed("xprvVanilla"), trimmed("xprvColored"), trimmed("masterFingerprint"), network)
+}
+
 // Public returns the public half.
 func (s *Set) Public() Public { return s.public }
 

@@ -560,3 +560,52 @@ func TestDeriverRefusesBrokenPublic(t *testing.T) {
 		t.Errorf("fingerprint %x", fp)
 	}
 }
+
+// TestFromSecret reads both forms of a Secret, as people write them.
+func TestFromSecret(t *testing.T) {
+	const words = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
+	plain, err := FromMnemonic(words, "", bitcoin.Mainnet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	protected, err := FromMnemonic(words, "TREZOR", bitcoin.Mainnet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		vanilla = "xprv9xgqHN7yz9MwCkxsBPN5qetuNdQSUttZNKw1dcYTV4mkaAFiBVGQziHs3NRSWMkCzvgjEe3n9xV8oYywvM8at9yRqyaZVz6TYYhX98VjsUk"
+		colored = "xprv9yPfp9j1goyyCPXAakggzv5t6DDYQyfaPssXeV6vMhDT5a5sRPDw3u9TUEDRwxFkSx3mt8pehGC6nbWPFL16o85gjE8ynhDwzjZHFjhy33N"
+	)
+	for name, tc := range map[string]struct {
+		data map[string][]byte
+		want Public
+		// reason of the refusal; empty where it is read.
+		reason Reason
+	}{
+		"a mnemonic over lines": {data: map[string][]byte{"mnemonic": []byte("  " + strings.Replace(words, " ", "\n", 3) + "\n")}, want: plain.Public()},
+		"a mnemonic with a passphrase": {
+			data: map[string][]byte{"mnemonic": []byte(words), "passphrase": []byte("TREZOR")}, want: protected.Public(),
+		},
+		"account keys": {data: map[string][]byte{
+			"xprvVanilla": []byte(vanilla + "\n"), "xprvColored": []byte(colored), "masterFingerprint": []byte("73c5da0a\n"),
+		}, want: plain.Public()},
+		"nothing":                      {reason: Missing},
+		"account keys, but one":        {data: map[string][]byte{"xprvVanilla": []byte(vanilla), "masterFingerprint": []byte("73c5da0a")}, reason: Missing},
+		"account keys, one being void": {data: map[string][]byte{"xprvVanilla": []byte(vanilla), "xprvColored": []byte(" \n"), "masterFingerprint": []byte("73c5da0a")}, reason: Missing},
+		"an empty mnemonic":            {data: map[string][]byte{"mnemonic": nil}, reason: WrongWordCount},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set, err := FromSecret(tc.data, bitcoin.Mainnet)
+			if tc.reason == "" {
+				if err != nil || set.Public() != tc.want {
+					t.Errorf("%v, or other keys", err)
+				}
+				return
+			}
+			refused, ok := errors.AsType[*Error](err)
+			if set != nil || !ok || refused.Reason != tc.reason {
+				t.Errorf("%v, want %s", err, tc.reason)
+			}
+		})
+	}
+}

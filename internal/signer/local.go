@@ -75,17 +75,26 @@ func (l *Local) sign(packet *psbt.Packet, inspection *psbtcheck.Inspection) erro
 		if err != nil {
 			return fmt.Errorf("signing input %d: %w", i, err)
 		}
-		packet.Inputs[i] = psbt.PInput{
-			WitnessUtxo:        packet.Inputs[i].WitnessUtxo,
-			FinalScriptWitness: append([]byte{1, byte(len(signature))}, signature[:]...), // one item, its length
-			Unknowns:           packet.Inputs[i].Unknowns,
-		}
+		packet.Inputs[i] = finalised(packet.Inputs[i], signature[:])
 	}
+	dropDerivations(packet)
+	return nil
+}
+
+// finalised is input with its signature and what a finalised input keeps beside it.
+func finalised(input psbt.PInput, signature []byte) psbt.PInput {
+	return psbt.PInput{
+		WitnessUtxo:        input.WitnessUtxo,
+		FinalScriptWitness: append([]byte{1, byte(len(signature))}, signature...), // one item, its length
+		Unknowns:           input.Unknowns,
+	}
+}
+
+func dropDerivations(packet *psbt.Packet) {
 	for i := range packet.Outputs {
 		packet.Outputs[i].TaprootBip32Derivation = nil
 		packet.Outputs[i].Bip32Derivation = nil
 	}
-	return nil
 }
 
 // coinsOf returns the coins that packet says its inputs spend.

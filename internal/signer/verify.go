@@ -19,6 +19,9 @@ var ErrOtherTransaction = errors.New("the signed PSBT is of another transaction 
 // ErrInvalidSignature says that a signature does not satisfy the script of the coin that it spends.
 var ErrInvalidSignature = errors.New("a signature is not valid")
 
+// ErrAltered says that a signed PSBT holds more or less than the unsigned one and its signatures.
+var ErrAltered = errors.New("the signed PSBT differs from the unsigned one in more than its signatures")
+
 // Verify tells whether signed is unsigned with all its signatures: the same transaction, spending the same coins, and every input
 // satisfied under the rules by which nodes relay. Both are PSBTs in base64. It fails with a *psbtcheck.Refusal, ErrOtherTransaction or
 // ErrInvalidSignature.
@@ -61,6 +64,37 @@ func Accept(ctx context.Context, owner keys.Public, request Request, signed stri
 		return nil, err
 	}
 	return &Signed{PSBT: signed, Txid: inspection.Txid, Inspection: inspection}, nil
+}
+
+// AcceptExact is Accept for a signer that must not change anything: where the answer holds a field that Local would not have written, or
+// lacks one, it fails with ErrAltered. The PSBT it returns is made anew from the unsigned one and the signatures alone.
+func AcceptExact(ctx context.Context, owner keys.Public, request Request, signed string) (*Signed, error) {
+	accepted, err := Accept(ctx, owner, request, signed)
+	if err != nil {
+		return nil, err
+	}
+	before, err := psbtcheck.Parse(request.UnsignedPSBT)
+	if err != nil {
+		return nil, err
+	}
+	after, err := psbtcheck.ParseSigned(signed)
+	if err != nil {
+		return nil, err
+	}
+	rebuilt := before.Packet()
+	for i := range rebuilt.Inputs {
+		rebuilt.Inputs[i] = finalised(rebuilt.Inputs[i], after.Packet().Inputs[i].FinalScriptWitness[2:])
+	}
+	dropDerivations(rebuilt)
+	want, err := rebuilt.B64Encode()
+	if err != nil {
+		return nil, errors.New("the signed PSBT cannot be written")
+	}
+	if got, err := after.Packet().B64Encode(); err != nil || got != want {
+		return nil, ErrAltered
+	}
+	accepted.PSBT = want
+	return accepted, nil
 }
 
 // Extract returns the transaction of signed, a PSBT in base64 with every input finalised, ready for the network. It verifies the

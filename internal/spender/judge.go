@@ -7,7 +7,6 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/psbtcheck"
-	"github.com/utexo/utexo-operator/internal/rgb"
 	"github.com/utexo/utexo-operator/internal/signer"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
@@ -65,34 +64,21 @@ func judge(err error) (payment.EndAnswer, payment.Obstacle) {
 	return payment.EndRefused, obstacle
 }
 
-// signingPolicy is what a PSBT of order may do. The service's PSBT does not commit to the invoice or the address, so it is bounded by
-// what may leave the wallet in all, its own fee included: the amount and the cap on fees. What it does with assets is held against the
-// order itself.
-func signingPolicy(order *payment.Order, assets v1alpha1.AssetPolicy) psbtcheck.Policy {
-	policy := psbtcheck.DefaultPolicy()
-	policy.MaxNetOutflowSats = order.AmountSats + order.MaxFeeSats
-	policy.MaxFeeSats = policy.MaxNetOutflowSats
-	policy.MaxFeeRate = max(policy.MaxFeeRate, 2*order.FeeRate)
-	policy.VanillaOnly = order.Kind == v1alpha1.RecordOnchainSend && order.Asset == nil
-	policy.Assets = assetRule(order, assets)
-	return policy
-}
-
-// assetRule is what a PSBT of order may do with assets. A Lightning payment goes through the service, whose seal nobody knows: there no
-// more than the amount may leave the wallet.
-func assetRule(order *payment.Order, assets v1alpha1.AssetPolicy) *psbtcheck.AssetRule {
-	rule := &psbtcheck.AssetRule{AllowUnproved: assets == v1alpha1.AssetPolicyWarn || assets == "" && order.Asset == nil}
-	if order.Asset == nil {
-		return rule
+// toSign asks for the signature of unsigned, which the service made for attempt number attempt of order.
+func toSign(order *payment.Order, unsigned string, attempt int32, assets v1alpha1.AssetPolicy) signer.Request {
+	intent := signer.Intent{
+		Kind: signer.IntentKind(order.Kind), Record: order.RecordName(), Attempt: attempt,
+		PaymentRequest: order.PaymentRequest, PaymentHash: order.PaymentHash, Destination: order.Destination,
+		AmountSats: order.AmountSats, MaxFeeSats: order.MaxFeeSats, FeeRate: order.FeeRate,
 	}
-	rule.Transfer = &psbtcheck.AssetTransfer{AssetID: order.Asset.ID, Amount: uint64(order.Asset.Amount)}
-	if order.Kind == v1alpha1.RecordOnchainSend {
-		rule.Transfer.Payee = &rgb.Beneficiary{} // nobody, for an invoice that cannot be read
-		if invoice, err := rgb.ParseInvoice(order.Destination); err == nil {
-			rule.Transfer.Payee = &invoice.Beneficiary
-		}
+	if order.Asset != nil {
+		intent.Asset = &signer.Asset{ID: order.Asset.ID, Amount: order.Asset.Amount}
 	}
-	return rule
+	policy := intent.Policy()
+	if assets != "" {
+		policy.Assets.AllowUnproved = assets == v1alpha1.AssetPolicyWarn
+	}
+	return signer.Request{UnsignedPSBT: unsigned, Policy: policy, Intent: intent}
 }
 
 // unprovenAsset is the event of a transaction that is signed in doubt, because the wallet wants to be warned and no more.

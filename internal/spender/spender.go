@@ -117,8 +117,14 @@ func (s *Spender) Repeat(ctx context.Context, order *payment.Order, last *v1alph
 		return v.result, err
 	}
 	// The same PSBT was signed and submitted before, under the policy of then; its digest is compared below.
-	policy := signingPolicy(order, v1alpha1.AssetPolicyWarn)
-	signed, err := session.Signer.Sign(ctx, signer.Request{UnsignedPSBT: unsigned, Policy: policy})
+	signed, err := session.Signer.Sign(ctx, toSign(order, unsigned, last.Journal.Attempt, v1alpha1.AssetPolicyWarn))
+	if unavailable, ok := errors.AsType[*signer.UnavailableError](err); ok {
+		v.result.Held = &payment.Obstacle{
+			Reason: v1alpha1.ReasonSignerNotAvailable, RetryAfter: s.Policy.RefusalBackoff,
+			Message: "the answer to the submission was lost, and it is asked for with the same signature once there is one: " + unavailable.Problem,
+		}
+		return v.result, nil
+	}
 	if err != nil || signed.Txid != last.Journal.Txid || signed.Inspection.Digest != last.Journal.PSBTDigest {
 		err = v.unrepeatable(ctx, "its transaction cannot be signed again as it was")
 		return v.result, err

@@ -92,12 +92,12 @@ func (v *visit) attempt(ctx context.Context, notAfter time.Time) error {
 	if !begun || err != nil {
 		return err
 	}
-	policy := signingPolicy(v.order, v.session.AssetPolicy)
-	signed, err := v.session.Signer.Sign(ctx, signer.Request{UnsignedPSBT: unsigned, Policy: policy})
+	request := toSign(v.order, unsigned, v.result.Record.Journal.Attempt, v.session.AssetPolicy)
+	signed, err := v.session.Signer.Sign(ctx, request)
 	if err != nil {
 		return v.unsigned(ctx, unsigned, err)
 	}
-	v.result.Events = append(v.result.Events, unprovenAsset(signed, policy, v.session.AssetPolicy)...)
+	v.result.Events = append(v.result.Events, unprovenAsset(signed, request.Policy, v.session.AssetPolicy)...)
 	if v.order.Kind == v1alpha1.RecordOnchainSend {
 		if err := v.Records.KeepPSBT(ctx, v.result.Record, unsigned); err != nil {
 			return err
@@ -281,11 +281,26 @@ func (v *visit) conclude(ctx context.Context, change func(v1alpha1.PaymentJourna
 
 // unsigned records that what the service asked to sign was refused, or could not be signed now. Nothing was submitted.
 func (v *visit) unsigned(ctx context.Context, unsignedPSBT string, cause error) error {
-	obstacle := payment.Obstacle{Reason: v1alpha1.ReasonSignerNotAvailable, Message: "the wallet's signer does not answer; it is tried again"}
+	obstacle := unsignable(cause)
 	if refusal, ok := errors.AsType[*psbtcheck.Refusal](cause); ok {
 		obstacle = rejected(ctx, v.order, v.session, unsignedPSBT, refusal)
 	}
 	return v.swap(ctx, payment.Refused(v.result.Record.Journal, obstacle, v.Policy, v.Clock.Now()))
+}
+
+// unsignable is why a signer did not sign. What it refuses by rules of its own it refuses again; else it is asked again.
+func unsignable(cause error) payment.Obstacle {
+	if refused, ok := errors.AsType[*signer.RefusedError](cause); ok {
+		return payment.Obstacle{
+			Reason: v1alpha1.ReasonSignerRefused, DeadEnd: true,
+			Message: fmt.Sprintf("the wallet's signer refuses (%s), and nothing was signed or sent: %s", refused.Code, refused.Message),
+		}
+	}
+	problem := "the wallet's signer does not answer"
+	if unavailable, ok := errors.AsType[*signer.UnavailableError](cause); ok {
+		problem = unavailable.Problem
+	}
+	return payment.Obstacle{Reason: v1alpha1.ReasonSignerNotAvailable, Message: problem + "; nothing was sent, and it is tried again"}
 }
 
 // rejected is the dead end of a PSBT that was refused. One that pays what was declared and merely costs more is told from one that takes

@@ -26,3 +26,18 @@ func TxidOfEnd(body []byte) string {
 	}
 	return packet.UnsignedTx.TxHash().String()
 }
+
+// EditPSBT returns text, a finalised PSBT in base64, with the final witness of its first input as edit wants it. It panics where text is
+// none.
+func EditPSBT(text string, edit func(witness []byte) []byte) string {
+	packet, err := psbt.NewFromRawBytes(bytes.NewReader([]byte(text)), true)
+	if err != nil {
+		panic(err)
+	}
+	packet.Inputs[0].FinalScriptWitness = edit(packet.Inputs[0].FinalScriptWitness)
+	edited, err := packet.B64Encode()
+	if err != nil {
+		panic(err)
+	}
+	return edited
+}
