@@ -27,6 +27,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&OnchainSend{}, &OnchainSendList{},
 		&DepositAddress{}, &DepositAddressList{},
 		&Settlement{}, &SettlementList{},
+		&Statement{}, &StatementList{},
 		&PaymentRecord{}, &PaymentRecordList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)

@@ -75,7 +75,10 @@ func sendAsset() *testkit.OnchainSendBuilder { return send().RGBInvoice(rgb).Ass
 func record() *testkit.PaymentRecordBuilder  { return testkit.MakePaymentRecord("ln-1") }
 func submitted(r *v1alpha1.PaymentRecord)    { r.Journal.SubmittedAt = &metav1.MicroTime{Time: someDay} }
 func edit[T any](obj T, change func(T)) T    { change(obj); return obj }
-func insecurely(w *v1alpha1.Wallet)          { w.Spec.Endpoint.Insecure = true }
+func stated(change func(*v1alpha1.StatementSpec)) *v1alpha1.Statement {
+	return edit(statement("main"), func(s *v1alpha1.Statement) { change(&s.Spec) })
+}
+func insecurely(w *v1alpha1.Wallet) { w.Spec.Endpoint.Insecure = true }
 func claimOf(name string) func(r *v1alpha1.PaymentRecord) {
 	return func(r *v1alpha1.PaymentRecord) { r.Spec.RecordRef = name }
 }
@@ -150,6 +153,8 @@ func creations() map[string]ruleCase {
 		oneGuard      = "spec: set at most one of the guards amountSats and asset"
 		oneTarget     = "spec.to: set exactly one of address and rgbInvoice"
 		amountForKind = "spec: an address is sent amountSats, an rgbInvoice is sent asset"
+		onePeriod     = "spec: set exactly one of period and schedule"
+		inOrder       = "spec.period: from must be before to"
 	)
 	unresolved := func() *testkit.LightningPaymentBuilder { return testkit.MakeLightningPayment("rent") }
 	return map[string]ruleCase{
@@ -194,6 +199,14 @@ func creations() map[string]ruleCase {
 		"a guarded asset payment":    {rule: oneGuard, to: payment().Asset(assetID, 1).Obj()},
 		"a payment without a guard":  {rule: oneGuard, to: payment().Obj()},
 		"a payment with both guards": {rule: oneGuard, to: payment().AmountSats(1000).Asset(assetID, 1).Obj(), want: []string{oneGuard}},
+
+		"a statement of a period":     {rule: onePeriod, to: statement("main")},
+		"a statement by schedule":     {rule: onePeriod, to: scheduled("main")},
+		"a statement of no time":      {rule: onePeriod, to: stated(func(s *v1alpha1.StatementSpec) { s.Period = nil }), want: []string{onePeriod}},
+		"a statement of both":         {rule: onePeriod, to: stated(func(s *v1alpha1.StatementSpec) { s.Schedule = "@daily" }), want: []string{onePeriod}},
+		"a period of a second":        {rule: inOrder, to: stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay.Add(-time.Second) })},
+		"a period of no length":       {rule: inOrder, to: stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay }), want: []string{inOrder}},
+		"a period that runs backward": {rule: inOrder, to: stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay.Add(time.Second) }), want: []string{inOrder}},
 
 		"bitcoin to an address":          {rule: oneTarget, to: sendSats().Obj()},
 		"a send to two destinations":     {rule: oneTarget, to: sendSats().RGBInvoice(rgb).Obj(), want: []string{oneTarget}},
@@ -270,6 +283,24 @@ func immutableFields() []immutableField {
 
 		{rule("walletRef", "DepositAddress"), map[string]client.Object{"main": deposit("main"), "other": deposit("other")}},
 		{rule("walletRef", "Settlement"), map[string]client.Object{"main": settlement("main"), "other": settlement("other")}},
+
+		{rule("walletRef", "Statement"), map[string]client.Object{"main": statement("main"), "other": statement("other")}},
+		{rule("period", "Statement"), map[string]client.Object{
+			"December": statement("main"), "a longer one": stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay.AddDate(-1, 0, 0) }),
+		}},
+		{rule("schedule", "Statement"), map[string]client.Object{
+			"monthly": scheduled("main"), "daily": edit(scheduled("main"), func(s *v1alpha1.Statement) { s.Spec.Schedule = "@daily" }),
+		}},
+		{rule("assetIDs", "Statement"), map[string]client.Object{
+			"all": statement("main"), "one": stated(func(s *v1alpha1.StatementSpec) { s.AssetIDs = []string{assetID} }),
+			"bitcoin": stated(func(s *v1alpha1.StatementSpec) { s.AssetIDs = []string{v1alpha1.Bitcoin} }),
+		}},
+		{rule("format", "Statement"), map[string]client.Object{
+			"CSV": statement("main"), "JSON": stated(func(s *v1alpha1.StatementSpec) { s.Format = v1alpha1.FormatJSON }),
+		}},
+		{rule("source", "Statement"), map[string]client.Object{
+			"the service": statement("main"), "records": stated(func(s *v1alpha1.StatementSpec) { s.Source = v1alpha1.SourceRecords }),
+		}},
 
 		{rule("walletRef", "OnchainSend"), map[string]client.Object{
 			"main": sendSats().Obj(), "other": sendSats().Wallet("other").Obj(),
