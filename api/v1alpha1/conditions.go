@@ -178,6 +178,8 @@ const (
 	EventAddressRotated = "AddressRotated"
 	// EventAssetInvoiceReplaced tells that the service replaced the asset invoice of a deposit address before it expired.
 	EventAssetInvoiceReplaced = "AssetInvoiceReplaced"
+	// EventDocumentWritten tells that a Statement wrote the document of a period, and its digest.
+	EventDocumentWritten = "DocumentWritten"
 	// EventUnattributedReceipt tells that an invoice was paid whose LightningInvoice was deleted.
 	EventUnattributedReceipt = "UnattributedReceipt"
 )

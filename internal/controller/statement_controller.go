@@ -103,6 +103,8 @@ func (r *StatementReconciler) close(ctx context.Context, object *v1alpha1.Statem
 			return nil, nil, fmt.Errorf("writing a document: %w", err)
 		}
 	}
+	r.Status.Emit(object, []payment.Event{{Reason: v1alpha1.EventDocumentWritten, Message: fmt.Sprintf(
+		"ConfigMap %s: %d entries %s, SHA-256 %s", parts[0].Name, summary.Entries, period, summary.SHA256)}})
 	return summary, nil, nil
 }
 

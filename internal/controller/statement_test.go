@@ -272,6 +272,9 @@ func TestStatementAgreesWithTheLedger(t *testing.T) {
 			if diff := cmp.Diff(wantMonth, got); diff != "" {
 				t.Errorf("entries (-want +got):\n%s", diff)
 			}
+			if told := w.told(); told[v1alpha1.EventDocumentWritten] != 1 {
+				t.Errorf("of the document was told %d times: %v", told[v1alpha1.EventDocumentWritten], told)
+			}
 			if parts := len(object.Status.DocumentRefs); (tc.part > 0) != (parts > 1) {
 				t.Errorf("the document is in %d ConfigMaps", parts)
 			}
@@ -633,5 +636,71 @@ func TestStatementIsNeverMixed(t *testing.T) {
 		if half[ref.Name] != "" {
 			t.Errorf("the status names %s, which was written before", ref.Name)
 		}
+	}
+}
+
+// TestStatementOfASharedNode states two wallets of one node, whose service lists the payments of both to either.
+func TestStatementOfASharedNode(t *testing.T) {
+	w := newWorld(t, sandbox.Reference)
+	w.sandbox.SetListPayments(true)
+	w.makeSecret("second", map[string]string{"mnemonic": "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"})
+	second := w.mainWallet(sandbox.Reference)
+	second.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "second"}
+	second.Spec.Keys.SecretRef.Name = "second"
+	w.create(second)
+	w.syncWallet()
+	w.pass(second)
+	shop := made(w, testkit.MakeLightningInvoice("shop").Namespace(w.namespace).AmountSats(7000).Obj())
+	w.reach(shop, v1alpha1.ReasonOpen)
+	w.settle(shop.Status.PaymentRequest, false)
+	w.rest(shop)
+	w.rest(made(w, w.payment("rent", w.supplierInvoice(1001)).Obj()))
+	w.rest(made(w, w.payment("tokens", w.assetInvoice(70)).Obj()))
+	w.rest(made(w, w.payment("coffee", w.supplierInvoice(1002)).Wallet("second").Obj()))
+	asset := w.sandbox.AssetIDs()[0]
+	invoice, err := w.sandbox.IssueRGBInvoice(asset, 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.rest(made(w, testkit.MakeOnchainSend("bonus").Namespace(w.namespace).RGBInvoice(invoice).Asset(asset, 500).MaxFeeSats(5000).
+		ValidUntil(w.clock.Now().Add(24*time.Hour)).Wallet("second").Obj()))
+	w.clock.Step(time.Second)
+	for name, want := range map[string]string{
+		"main": "shop Succeeded, rent Succeeded, tokens Succeeded, tokens Succeeded", "second": "coffee Succeeded, bonus Succeeded",
+	} {
+		object := w.period(name)
+		object.Spec.WalletRef.Name = name
+		w.create(object)
+		w.rest(object)
+		w.want(object, verdict{reason: v1alpha1.ReasonStatementWritten})
+		if got := states(w.documents(object)[0]); got != want {
+			t.Errorf("the statement of %s has %s, want %s", name, got, want)
+		}
+		w.clock.Step(time.Second)
+	}
+}
+
+// TestStatementOfManyRecords reads more records than the API server gives at once.
+func TestStatementOfManyRecords(t *testing.T) {
+	w := newWorld(t, sandbox.Documented)
+	w.syncWallet()
+	rent := made(w, w.payment("rent", w.supplierInvoice(1001)).Obj())
+	w.rest(rent)
+	first := w.record(rent)
+	for i := range 550 {
+		record := &v1alpha1.PaymentRecord{Spec: *first.Spec.DeepCopy(), Journal: *first.Journal.DeepCopy()}
+		record.Namespace, record.Name, record.Labels = first.Namespace, fmt.Sprint("ln-", i), first.Labels
+		record.Spec.PaymentHash = fmt.Sprintf("%064x", i)
+		w.create(record)
+	}
+	w.clock.Step(time.Second)
+	object := w.period("october")
+	object.Spec.Source = v1alpha1.SourceRecords
+	w.create(object)
+	w.rest(object)
+	w.get(object)
+	want := []v1alpha1.StatementTotal{{Asset: v1alpha1.Bitcoin, Direction: v1alpha1.DirectionOut, Count: 551, Amount: 551 * 1001, FeeSats: 551 * 50}}
+	if diff := cmp.Diff(want, object.Status.Totals); diff != "" {
+		t.Errorf("totals (-want +got):\n%s", diff)
 	}
 }
