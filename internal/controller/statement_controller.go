@@ -137,7 +137,7 @@ func (r *StatementReconciler) written(ctx context.Context, object *v1alpha1.Stat
 	}
 	return nil, &payment.Obstacle{
 		Reason:  v1alpha1.ReasonDocumentNameTaken,
-		Message: fmt.Sprintf("ConfigMap %s is there and is not a document of this Statement and period; delete it, or declare a Statement of another name", name),
+		Message: fmt.Sprintf("ConfigMap %s is there and is no document of this Statement and period; delete it, or declare another Statement", name),
 		// A Statement that was deleted leaves its documents to be collected.
 		RetryAfter: secretPoll,
 	}, nil

@@ -76,7 +76,8 @@ func unlisted(what string, err error) *payment.Obstacle {
 	if errors.Is(err, utexo.ErrNotAvailable) {
 		return &payment.Obstacle{
 			Reason: v1alpha1.ReasonListNotAvailable, DeadEnd: true, RetryAfter: listRetry,
-			Message: "the service does not list " + what + ", so that the statement would not be complete; declare one with source: Records, which has what this operator did",
+			Message: "the service does not list " + what + ", so that the statement would not be complete; " +
+				"declare one with source: Records, which has what this operator did",
 		}
 	}
 	return unavailable("the service's "+what+" cannot be listed", err)

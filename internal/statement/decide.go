@@ -43,10 +43,14 @@ func Decide(f Facts, now time.Time) Decision {
 		closed(&object.Status, object.Spec.HistoryLimit, f.Closed)
 	}
 	next, err := Next(object)
-	done := readiness.Summary{Outcome: readiness.Done, Reason: v1alpha1.ReasonStatementWritten, Message: "the document of every period that ended is written"}
+	done := readiness.Summary{
+		Outcome: readiness.Done, Reason: v1alpha1.ReasonStatementWritten, Message: "the document of every period that ended is written",
+	}
 	switch {
 	case err != nil:
-		return rest(object, readiness.Summary{Outcome: readiness.DeadEnd, Reason: v1alpha1.ReasonInvalidSpec, Message: err.Error() + "; declare a new Statement"}, now, 0)
+		return rest(object, readiness.Summary{
+			Outcome: readiness.DeadEnd, Reason: v1alpha1.ReasonInvalidSpec, Message: err.Error() + "; declare a new Statement",
+		}, now, 0)
 	case next == nil:
 		return rest(object, done, now, 0)
 	}

@@ -236,7 +236,8 @@ func (m *movement) entries(period Period) ([]Entry, error) {
 		return nil, incomplete("%s has no amount", m.what)
 	}
 	entry := m.entry
-	entry.At, entry.StartedAt, entry.State, entry.Amount = at.UTC().Truncate(time.Second), m.started.UTC().Truncate(time.Second), state, m.amount
+	entry.At, entry.StartedAt = at.UTC().Truncate(time.Second), m.started.UTC().Truncate(time.Second)
+	entry.State, entry.Amount = state, m.amount
 	if entry.FeeSats != nil && (*entry.FeeSats < 0 || state != Succeeded) {
 		entry.FeeSats = nil // of what did not succeed there is none yet, and a negative one is none at all
 	}
@@ -254,7 +255,9 @@ func (m *movement) entries(period Period) ([]Entry, error) {
 // listedPayment is a payment of the service's list, and its record where there is one.
 func listedPayment(p Payment, record *Record) *movement {
 	m := &movement{
-		entry: Entry{Direction: v1alpha1.DirectionOut, Method: Lightning, Asset: v1alpha1.Bitcoin, ID: p.Hash, Destination: p.Payee, Origin: Unmanaged},
+		entry: Entry{
+			Direction: v1alpha1.DirectionOut, Method: Lightning, Asset: v1alpha1.Bitcoin, ID: p.Hash, Destination: p.Payee, Origin: Unmanaged,
+		},
 		state: p.State, started: p.CreatedAt, ended: p.UpdatedAt, what: "the payment " + p.Hash,
 	}
 	if p.Inbound {
@@ -286,8 +289,8 @@ func wholeSats(msat *int64, inbound bool) *int64 {
 func listedTransfer(t Transfer, record *Record) *movement {
 	m := &movement{
 		entry: Entry{
-			Direction: v1alpha1.DirectionIn, Method: Onchain, Asset: t.AssetID, ID: fmt.Sprintf("transfer-%d", t.Index), Txid: t.Txid, Origin: Unmanaged,
-			FeeSats: new(int64(0)),
+			Direction: v1alpha1.DirectionIn, Method: Onchain, Asset: t.AssetID, ID: fmt.Sprintf("transfer-%d", t.Index), Txid: t.Txid,
+			Origin: Unmanaged, FeeSats: new(int64(0)),
 		},
 		amount: t.Amount, state: t.State, started: t.CreatedAt, ended: t.UpdatedAt, expires: t.ExpiresAt,
 		what: fmt.Sprintf("transfer %d of %s", t.Index, t.AssetID), ofUnknownKind: t.Kind == TransferUnknown,
@@ -302,8 +305,9 @@ func listedTransfer(t Transfer, record *Record) *movement {
 	return m
 }
 
-// join adds what the record of a movement knows. The service's word on it counts, but for a success that the service showed before: that
-// is final.
+// join adds what the record of a movement knows. The service's word on it counts, but for a success that is on record: that is final,
+// and it was no later than it was recorded. So what counted in one document does not count again in another because the service changed
+// its mind, touched a payment that was long over, or called a transfer settled that it had called sent.
 func (m *movement) join(record *Record) {
 	if record == nil {
 		return
@@ -311,7 +315,7 @@ func (m *movement) join(record *Record) {
 	m.entry.Origin = Managed
 	m.entry.describe(record)
 	m.expires = record.ExpiresAt
-	if m.state != Succeeded && record.State == Succeeded {
+	if record.State == Succeeded && (m.state != Succeeded || m.ended.IsZero() || record.CompletedAt.Before(m.ended)) {
 		m.state, m.ended = Succeeded, record.CompletedAt
 	}
 	if m.entry.Direction == v1alpha1.DirectionOut {
@@ -325,7 +329,9 @@ func (m *movement) join(record *Record) {
 // recorded is a movement that only the operator knows of.
 func recorded(record *Record) *movement {
 	m := &movement{
-		entry:  Entry{Direction: v1alpha1.DirectionOut, Method: Lightning, Asset: v1alpha1.Bitcoin, ID: record.Hash, Origin: Recorded, FeeSats: record.FeeSats},
+		entry: Entry{
+			Direction: v1alpha1.DirectionOut, Method: Lightning, Asset: v1alpha1.Bitcoin, ID: record.Hash, Origin: Recorded, FeeSats: record.FeeSats,
+		},
 		amount: record.AmountSats, state: record.State, started: record.StartedAt, ended: record.CompletedAt, expires: record.ExpiresAt,
 		what: "the record " + record.Name,
 	}

@@ -136,7 +136,8 @@ var ErrTooLarge = errors.New("the totals do not fit into a ConfigMap: name fewer
 
 // Compose renders a document as ConfigMaps of at most limit bytes of data each. The first is to be created last: it names the others,
 // which have the document's digest in their names, so that parts of two attempts never mix.
-func Compose(object *v1alpha1.Statement, period Period, wallet v1alpha1.RecordWallet, entries []Entry, limit int) ([]ConfigMap, *Summary, error) {
+func Compose(object *v1alpha1.Statement, period Period, wallet v1alpha1.RecordWallet, entries []Entry, limit int,
+) ([]ConfigMap, *Summary, error) {
 	totals, err := Sum(entries)
 	if err != nil {
 		return nil, nil, err

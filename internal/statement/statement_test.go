@@ -261,6 +261,82 @@ func TestCollect(t *testing.T) {
 	}
 }
 
+// TestNothingCountsTwice writes the documents of two months, each on what was known at its end: what succeeds counts in one of them.
+func TestNothingCountsTwice(t *testing.T) {
+	november := Period{From: october.To, To: day(12, 1)}
+	send := func(done time.Time) Record {
+		return recordOf(func(r *Record) {
+			r.Kind, r.Hash, r.SendID, r.Txid, r.Asset = v1alpha1.RecordOnchainSend, "", "7", "aa", &v1alpha1.AssetAmount{ID: usdt, Amount: 50}
+			r.CompletedAt = done
+		})
+	}
+	transfer := func(state State, updated time.Time) []Transfer {
+		return []Transfer{{
+			AssetID: usdt, Index: 3, Kind: TransferSend, State: state, Amount: new(int64(50)), Txid: "aa", CreatedAt: day(10, 5), UpdatedAt: updated,
+		}}
+	}
+	listed := func(state State, updated time.Time) []Payment {
+		return []Payment{paid(func(p *Payment) { p.State, p.UpdatedAt = state, updated })}
+	}
+	for name, tc := range map[string]struct {
+		first, second Inputs
+		want          []string
+	}{
+		"a payment that is pending, and then not": {
+			first: Inputs{Payments: listed(Pending, day(10, 5))}, second: Inputs{Payments: listed(Succeeded, day(11, 2))}, want: []string{"November"},
+		},
+		"a payment that fails, and succeeds all the same": {
+			first: Inputs{Payments: listed(Failed, day(10, 6))}, second: Inputs{Payments: listed(Succeeded, day(11, 2))}, want: []string{"November"},
+		},
+		"a payment that is touched after it was over": {
+			first:  Inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(nil)}},
+			second: Inputs{Payments: listed(Succeeded, day(11, 2)), Records: []Record{recordOf(nil)}}, want: []string{"October"},
+		},
+		"a payment that succeeds, and is called failed for a while": {
+			first:  Inputs{Payments: listed(Failed, day(10, 8)), Records: []Record{recordOf(nil)}},
+			second: Inputs{Payments: listed(Succeeded, day(11, 2)), Records: []Record{recordOf(nil)}}, want: []string{"October"},
+		},
+		"a payment that is no longer listed": {
+			first: Inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(nil)}}, second: Inputs{Records: []Record{recordOf(nil)}},
+			want: []string{"October"},
+		},
+		"a payment whose record was lost and made anew": {
+			first:  Inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(nil)}},
+			second: Inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(func(r *Record) { r.CompletedAt = day(11, 20) })}},
+			want:   []string{"October"},
+		},
+		"a transfer that is sent in one month and settled in the next": {
+			first:  Inputs{Transfers: transfer(Pending, day(10, 31)), Records: []Record{send(day(10, 31))}},
+			second: Inputs{Transfers: transfer(Succeeded, day(11, 1)), Records: []Record{send(day(10, 31))}}, want: []string{"October"},
+		},
+		"a transfer that the operator sees late": {
+			first:  Inputs{Transfers: transfer(Succeeded, day(10, 31)), Records: []Record{send(day(11, 1))}},
+			second: Inputs{Transfers: transfer(Succeeded, day(10, 31)), Records: []Record{send(day(11, 1))}}, want: []string{"October"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for period, in := range map[Period]Inputs{october: tc.first, november: tc.second} {
+				in.Period, in.Wallet = period, wallet
+				entries, err := Collect(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				totals, err := Sum(entries)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range totals {
+					got = append(got, period.From.Month().String())
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("months in which it counts (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestRevisions shows the revision of who declared an entry: of a payment also where it was created again, of an invoice not.
 func TestRevisions(t *testing.T) {
 	record := recordOf(nil)
