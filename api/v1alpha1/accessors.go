@@ -19,3 +19,6 @@ func (d *DepositAddress) GetConditions() []metav1.Condition { return d.Status.Co
 
 // GetConditions returns the conditions of the status.
 func (s *Settlement) GetConditions() []metav1.Condition { return s.Status.Conditions }
+
+// GetConditions returns the conditions of the status.
+func (s *Statement) GetConditions() []metav1.Condition { return s.Status.Conditions }

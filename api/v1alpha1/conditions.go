@@ -78,6 +78,11 @@ const (
 	// ReasonSourceLost means that the service no longer knows the invoice by its id (it was restarted); what is known is kept,
 	// and a payment would be found by its payment hash.
 	ReasonSourceLost = "StatusSourceLost"
+	// ReasonPeriodNotOver means that the Statement's period has not ended yet, or just has: its document is written ten minutes after.
+	ReasonPeriodNotOver = "PeriodNotOver"
+	// ReasonDocumentNameTaken means that a ConfigMap of the name that a Statement's document gets is there and is not the Statement's.
+	// Delete it, or declare the Statement under another name.
+	ReasonDocumentNameTaken = "DocumentNameTaken"
 )
 
 // Reasons of what is done: with Ready=True.
@@ -96,6 +101,10 @@ const (
 	ReasonAddressIssued = "AddressIssued"
 	// ReasonSettlementDone means that the service settled, or had nothing to settle.
 	ReasonSettlementDone = "SettlementDone"
+	// ReasonScheduled means that no period of the Statement's schedule has ended yet.
+	ReasonScheduled = "Scheduled"
+	// ReasonStatementWritten means that the document of every period that ended is written.
+	ReasonStatementWritten = "StatementWritten"
 	// ReasonSynced means that the wallet is known to the service and its balance is fresh.
 	ReasonSynced = "Synced"
 )
@@ -146,6 +155,12 @@ const (
 	// ReasonAnswerLost means that the answer to a settlement was lost, and that it is not asked for again. Look at the channels, and
 	// declare another Settlement if it is still wanted.
 	ReasonAnswerLost = "AnswerLost"
+	// ReasonListNotAvailable means that the service does not list payments or transfers, so that a Statement on its word would not be
+	// complete, and none is written. Declare one with source: Records, or use a service that lists. It is asked again every hour.
+	ReasonListNotAvailable = "ListNotAvailable"
+	// ReasonListIncomplete means that the service lists something that a Statement needs without its amount, its instant or a kind that
+	// is known. The message says which. No document is written; it is asked again every hour.
+	ReasonListIncomplete = "ListIncomplete"
 	// ReasonInvalidSpec means that the specification cannot work as it is; the message says what to change.
 	ReasonInvalidSpec = "InvalidSpec"
 	// ReasonInternalError means that an invariant of the operator is broken: a bug.
@@ -196,6 +211,8 @@ const (
 	EventAddressRotated = "AddressRotated"
 	// EventAssetInvoiceReplaced tells that the service replaced the asset invoice of a deposit address before it expired.
 	EventAssetInvoiceReplaced = "AssetInvoiceReplaced"
+	// EventDocumentWritten tells that a Statement wrote the document of a period, and its digest.
+	EventDocumentWritten = "DocumentWritten"
 	// EventUnattributedReceipt tells that an invoice was paid whose LightningInvoice was deleted.
 	EventUnattributedReceipt = "UnattributedReceipt"
 )

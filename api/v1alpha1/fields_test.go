@@ -305,6 +305,50 @@ func limitCases() []fieldCases {
 			"spec.approver":  append(required(), length(1, 253)...),
 			"spec.expiresAt": append(required(), instants()...),
 		})},
+		{fullStatement(), join(condition(), walletReference(), map[string][]limit{
+			"spec":           required(),
+			"spec.walletRef": required(),
+			"spec.period.from": append(required(), matching(
+				[]any{"2030-11-30T23:59:59Z", "2030-11-30T23:59:59+02:00", "2030-11-30T23:59:59-12:00", "2029-12-31T23:59:59+14:00"}, notInstants)...),
+			"spec.period.to": append(required(), instants()...),
+			"spec.assetIDs": append(items(100, func(i int) any { return "rgb:" + strconv.Itoa(i) }), limit{
+				name: "set", accept: []any{[]any{"bitcoin", assetID}}, refuse: []any{[]any{"bitcoin", "bitcoin"}}, message: "Duplicate value",
+			}),
+			"spec.assetIDs[0]": append(length(5, 128, padded("rgb:"))[:1], matching(
+				[]any{"bitcoin", assetID}, []any{"", "rgb:", "RGB:aaaaaaaa", "bitcoins", " bitcoin", "aaaaaaaaaaaa"})...),
+			"spec.format":       oneOf(v1alpha1.FormatCSV, v1alpha1.FormatJSON),
+			"spec.source":       oneOf(v1alpha1.SourceService, v1alpha1.SourceRecords),
+			"spec.historyLimit": between(1, 100),
+			"status.totals": items(2000, func(int) any {
+				return map[string]any{"asset": "bitcoin", "direction": "In", "count": int64(1), "amount": int64(1), "feeSats": int64(1)}
+			}),
+			"status.totals[0].asset":     append(required(), length(0, 128)...),
+			"status.totals[0].direction": append(required(), oneOf(v1alpha1.DirectionIn, v1alpha1.DirectionOut)...),
+			"status.totals[0].count":     required(),
+			"status.totals[0].amount":    required(),
+			"status.totals[0].feeSats":   required(),
+			"status.documentRefs": items(1000, func(int) any {
+				return map[string]any{
+					"name": "october", "part": int64(1), "from": "2030-11-30T23:59:59Z", "to": "2030-12-31T23:59:59Z", "entries": int64(1), "sha256": "00",
+				}
+			}),
+			"status.documentRefs[0].name":    append(required(), length(0, 253)...),
+			"status.documentRefs[0].part":    required(),
+			"status.documentRefs[0].from":    required(),
+			"status.documentRefs[0].to":      required(),
+			"status.documentRefs[0].entries": required(),
+			"status.documentRefs[0].sha256":  append(required(), length(0, 64)...),
+		})},
+		{scheduled("main"), map[string][]limit{
+			"spec.schedule": append(length(6, 100, func(n int) string {
+				if n < 9 {
+					return "@daily"[:n] // the shortest
+				}
+				return strings.Repeat("0", n-8) + " 0 1 * *"
+			}), matching(
+				[]any{"0 0 1 * *", "@monthly", "30 6 * JAN-MAR,6 MON/2"},
+				[]any{"@every 1h", "TZ=UTC 0 0 1 * *", "CRON_TZ=UTC 0 0 1 * *", "0 0 1 *", "0 0 0 1 * *", "0 0 1 * * ", "@monthly ", "@reboot"})...),
+		}},
 
 		{fullRecord(), join(asset("spec.asset"), plan("journal.plan"), channels("journal.channels"), map[string][]limit{
 			"spec": required(),
@@ -585,6 +629,32 @@ func fullSettlement() client.Object {
 	return s
 }
 
+func statement(wallet string) *v1alpha1.Statement {
+	s := testkit.MakeStatement(testkit.DefaultNamespace, "october")
+	s.Spec.WalletRef.Name = wallet
+	s.Spec.Period = &v1alpha1.StatementPeriod{From: metav1.Time{Time: someDay.AddDate(0, -1, 0)}, To: metav1.Time{Time: someDay}}
+	return s
+}
+
+func scheduled(wallet string) *v1alpha1.Statement {
+	s := statement(wallet)
+	s.Spec.Period, s.Spec.Schedule = nil, "0 0 1 * *"
+	return s
+}
+
+func fullStatement() client.Object {
+	s := statement("main")
+	s.Spec.WalletRef.Namespace, s.Spec.AssetIDs = testkit.DefaultNamespace, []string{assetID}
+	s.Status = v1alpha1.StatementStatus{
+		ObservedGeneration: 1, ClosedThrough: &metav1.Time{Time: someDay}, Entries: new(int64(1)), Conditions: conditions(),
+		Totals: []v1alpha1.StatementTotal{{Asset: v1alpha1.Bitcoin, Direction: v1alpha1.DirectionOut, Count: 1, Amount: 1, FeeSats: 1, FeesUnknown: 1}},
+		DocumentRefs: []v1alpha1.StatementDocument{{
+			Name: "october", Part: 1, From: s.Spec.Period.From, To: s.Spec.Period.To, Entries: 1, SHA256: "00",
+		}},
+	}
+	return s
+}
+
 func fullRecord() client.Object {
 	r := record().AmountSats(1).Phase(v1alpha1.RecordFailed).Attempt(1).RequestID("7").Holder("OnchainSend", "default", "payroll", "1").Obj()
 	r.Spec.Wallet.XpubVanilla, r.Spec.Wallet.Namespace = xpub, "treasury"
@@ -603,7 +673,7 @@ func fullRecord() client.Object {
 }
 
 func fullObjects() []client.Object {
-	return []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullApproval(), fullRecord()}
+	return []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullStatement(), fullApproval(), fullRecord()}
 }
 
 func TestLimits(t *testing.T) {
@@ -820,7 +890,7 @@ func TestInstantsAreStrict(t *testing.T) {
 		reflect.TypeFor[metav1.Duration]():  {"", "35", "1 day", "1d", "abc", "99999999999999h", "0s", "-1m"},
 	}
 	tried := 0
-	for _, obj := range []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement()} {
+	for _, obj := range []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullStatement()} {
 		base := raw(t, obj)
 		spec, _ := reflect.TypeOf(obj).Elem().FieldByName("Spec")
 		walkType("spec", spec.Type, func(path string, field reflect.Type) {
@@ -889,6 +959,10 @@ func TestDefaults(t *testing.T) {
 		"Settlement": {
 			spec: map[string]any{"walletRef": ref}, want: map[string]any{"walletRef": ref},
 		},
+		"Statement": {
+			spec: map[string]any{"walletRef": ref, "schedule": "@monthly"},
+			want: map[string]any{"walletRef": ref, "schedule": "@monthly", "format": "CSV", "source": "Service", "historyLimit": int64(12)},
+		},
 	}
 	for kind, tc := range cases {
 		t.Run(kind, func(t *testing.T) {
@@ -943,6 +1017,7 @@ func TestDefaults(t *testing.T) {
 			"LightningPayment spec.maxFeeSats", "LightningPayment spec.mode", "LightningPayment status", "LightningPayment status.observedGeneration",
 			"OnchainSend spec.feeRate", "OnchainSend spec.maxFeeSats", "OnchainSend spec.mode", "OnchainSend status", "OnchainSend status.observedGeneration",
 			"Settlement status", "Settlement status.observedGeneration",
+			"Statement spec.format", "Statement spec.historyLimit", "Statement spec.source", "Statement status", "Statement status.observedGeneration",
 			"Wallet spec.endpoint.profile", "Wallet spec.signer.type", "Wallet status", "Wallet status.observedGeneration",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -980,7 +1055,7 @@ func TestEverythingIsKept(t *testing.T) {
 
 // TestColumns fails when a column of kubectl get shows what no object has.
 func TestColumns(t *testing.T) {
-	objects := append(fullObjects(), sendAsset().Obj())
+	objects := append(fullObjects(), sendAsset().Obj(), scheduled("main"))
 	for _, crd := range readCRDs(t) {
 		kind := crd.Spec.Names.Kind
 		for _, column := range crd.Spec.Versions[0].AdditionalPrinterColumns {

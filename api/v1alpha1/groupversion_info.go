@@ -28,6 +28,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&DepositAddress{}, &DepositAddressList{},
 		&Settlement{}, &SettlementList{},
 		&PaymentApproval{}, &PaymentApprovalList{},
+		&Statement{}, &StatementList{},
 		&PaymentRecord{}, &PaymentRecordList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)

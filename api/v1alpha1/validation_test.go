@@ -96,6 +96,10 @@ func patience(timeout time.Duration) *v1alpha1.WalletSigner {
 	return signer
 }
 
+func stated(change func(*v1alpha1.StatementSpec)) *v1alpha1.Statement {
+	return edit(statement("main"), func(s *v1alpha1.Statement) { change(&s.Spec) })
+}
+
 func claimOf(name string) func(r *v1alpha1.PaymentRecord) {
 	return func(r *v1alpha1.PaymentRecord) { r.Spec.RecordRef = name }
 }
@@ -173,6 +177,8 @@ func creations() map[string]ruleCase {
 		remoteKeys    = "spec: a Remote signer has the private keys: set keys.watchOnly, not keys.secretRef"
 		remoteSet     = "spec.signer: set remote exactly where type is Remote"
 		signerTimeout = "spec.signer.remote.timeout: timeout must be a duration between 1s and 30s, for example 10s"
+		onePeriod     = "spec: set exactly one of period and schedule"
+		inOrder       = "spec.period: from must be before to"
 	)
 	const (
 		approvals   = "spec.limits: requiredApprovals needs requireApprovalAboveSats"
@@ -270,6 +276,14 @@ func creations() map[string]ruleCase {
 		"a payment without a guard":  {rule: oneGuard, to: payment().Obj()},
 		"a payment with both guards": {rule: oneGuard, to: payment().AmountSats(1000).Asset(assetID, 1).Obj(), want: []string{oneGuard}},
 
+		"a statement of a period":     {rule: onePeriod, to: statement("main")},
+		"a statement by schedule":     {rule: onePeriod, to: scheduled("main")},
+		"a statement of no time":      {rule: onePeriod, to: stated(func(s *v1alpha1.StatementSpec) { s.Period = nil }), want: []string{onePeriod}},
+		"a statement of both":         {rule: onePeriod, to: stated(func(s *v1alpha1.StatementSpec) { s.Schedule = "@daily" }), want: []string{onePeriod}},
+		"a period of a second":        {rule: inOrder, to: stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay.Add(-time.Second) })},
+		"a period of no length":       {rule: inOrder, to: stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay }), want: []string{inOrder}},
+		"a period that runs backward": {rule: inOrder, to: stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay.Add(time.Second) }), want: []string{inOrder}},
+
 		"bitcoin to an address":          {rule: oneTarget, to: sendSats().Obj()},
 		"a send to two destinations":     {rule: oneTarget, to: sendSats().RGBInvoice(rgb).Obj(), want: []string{oneTarget}},
 		"a send of an asset to nowhere":  {rule: oneTarget, to: send().Asset(assetID, 1).Obj(), want: []string{oneTarget}},
@@ -346,6 +360,24 @@ func immutableFields() []immutableField {
 		{rule("walletRef", "DepositAddress"), map[string]client.Object{"main": deposit("main"), "other": deposit("other")}},
 		{"spec: an approval is immutable: delete it, and create another", map[string]client.Object{"of a payment": approvalOf("rent"), "of another": approvalOf("bread")}},
 		{rule("walletRef", "Settlement"), map[string]client.Object{"main": settlement("main"), "other": settlement("other")}},
+
+		{rule("walletRef", "Statement"), map[string]client.Object{"main": statement("main"), "other": statement("other")}},
+		{rule("period", "Statement"), map[string]client.Object{
+			"December": statement("main"), "a longer one": stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay.AddDate(-1, 0, 0) }),
+		}},
+		{rule("schedule", "Statement"), map[string]client.Object{
+			"monthly": scheduled("main"), "daily": edit(scheduled("main"), func(s *v1alpha1.Statement) { s.Spec.Schedule = "@daily" }),
+		}},
+		{rule("assetIDs", "Statement"), map[string]client.Object{
+			"all": statement("main"), "one": stated(func(s *v1alpha1.StatementSpec) { s.AssetIDs = []string{assetID} }),
+			"bitcoin": stated(func(s *v1alpha1.StatementSpec) { s.AssetIDs = []string{v1alpha1.Bitcoin} }),
+		}},
+		{rule("format", "Statement"), map[string]client.Object{
+			"CSV": statement("main"), "JSON": stated(func(s *v1alpha1.StatementSpec) { s.Format = v1alpha1.FormatJSON }),
+		}},
+		{rule("source", "Statement"), map[string]client.Object{
+			"the service": statement("main"), "records": stated(func(s *v1alpha1.StatementSpec) { s.Source = v1alpha1.SourceRecords }),
+		}},
 
 		{rule("walletRef", "OnchainSend"), map[string]client.Object{
 			"main": sendSats().Obj(), "other": sendSats().Wallet("other").Obj(),

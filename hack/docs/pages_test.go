@@ -134,6 +134,7 @@ func TestTablesAreComplete(t *testing.T) {
 		"docs/depositaddress.md":   {"Spec": v1alpha1.DepositAddressSpec{}, "Status": v1alpha1.DepositAddressStatus{}},
 		"docs/paymentapproval.md":  {"Spec": v1alpha1.PaymentApprovalSpec{}},
 		"docs/settlement.md":       {"Spec": v1alpha1.SettlementSpec{}, "Status": v1alpha1.SettlementStatus{}},
+		"docs/statement.md":        {"Spec": v1alpha1.StatementSpec{}, "Status": v1alpha1.StatementStatus{}},
 		"docs/paymentrecord.md":    {"Spec": v1alpha1.PaymentRecordSpec{}, "Journal": v1alpha1.PaymentJournal{}},
 	} {
 		for title, of := range sections {
@@ -185,6 +186,7 @@ func TestReasonsExist(t *testing.T) {
 	all := pages(t)
 	for _, path := range []string{
 		"docs/wallet.md", "docs/lightninginvoice.md", "docs/lightningpayment.md", "docs/onchainsend.md", "docs/depositaddress.md", "docs/settlement.md",
+		"docs/statement.md",
 	} {
 		for _, reason := range words(section(all[path], "Conditions and reasons")) {
 			explained[reason] = true

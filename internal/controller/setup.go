@@ -50,15 +50,16 @@ type Options struct {
 
 // Controllers are the reconcilers of all kinds.
 type Controllers struct {
-	Wallet   *WalletReconciler
-	Invoice  *LightningInvoiceReconciler
-	Payment  *LightningPaymentReconciler
-	Send     *OnchainSendReconciler
-	Receipt  *ReceiptReconciler
-	Deposit  *DepositAddressReconciler
-	Settle   *SettlementReconciler
-	Spender  *spender.Spender
-	Payments *Payments
+	Wallet    *WalletReconciler
+	Invoice   *LightningInvoiceReconciler
+	Payment   *LightningPaymentReconciler
+	Send      *OnchainSendReconciler
+	Receipt   *ReceiptReconciler
+	Deposit   *DepositAddressReconciler
+	Settle    *SettlementReconciler
+	Statement *StatementReconciler
+	Spender   *spender.Spender
+	Payments  *Payments
 }
 
 // New wires the reconcilers. cached may read from a cache, reader must not.
@@ -98,6 +99,9 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
 			Policy: options.Policy,
 		},
+		Statement: &StatementReconciler{
+			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
+		},
 		Spender:  spend,
 		Payments: payments,
 	}
@@ -124,6 +128,7 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		&v1alpha1.OnchainSend{}:      func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.OnchainSend).Spec.WalletRef },
 		&v1alpha1.Settlement{}:       func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.Settlement).Spec.WalletRef },
 		&v1alpha1.DepositAddress{}:   func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.DepositAddress).Spec.WalletRef },
+		&v1alpha1.Statement{}:        func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.Statement).Spec.WalletRef },
 	} {
 		index := func(o client.Object) []string { return []string{walletKey(o.GetNamespace(), reference(o)).String()} }
 		if err := indexer.IndexField(ctx, object, walletField, index); err != nil {
@@ -144,6 +149,7 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		{"lightningpayment", &v1alpha1.LightningPayment{}, &v1alpha1.LightningPaymentList{}, c.Payment},
 		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send},
 		{"settlement", &v1alpha1.Settlement{}, &v1alpha1.SettlementList{}, c.Settle},
+		{"statement", &v1alpha1.Statement{}, &v1alpha1.StatementList{}, c.Statement},
 		{"depositaddress", &v1alpha1.DepositAddress{}, &v1alpha1.DepositAddressList{}, c.Deposit},
 	}
 	for _, setup := range setups {

@@ -205,6 +205,8 @@ func (w *world) strip(object client.Object) {
 		o.Status = v1alpha1.OnchainSendStatus{}
 	case *v1alpha1.Settlement:
 		o.Status = v1alpha1.SettlementStatus{}
+	case *v1alpha1.Statement:
+		o.Status = v1alpha1.StatementStatus{}
 	}
 	if err := w.api.Status().Update(w.t.Context(), object); err != nil {
 		w.t.Fatalf("stripping the status of %T: %v", object, err)

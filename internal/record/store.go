@@ -215,6 +215,24 @@ func (s *Store) PublishedInvoices(ctx context.Context) ([]string, error) {
 	}
 }
 
+// Each calls visit with every record of a kind, read a page at a time. What visit is given does not stay valid.
+func (s *Store) Each(ctx context.Context, kind v1alpha1.RecordKind, visit func(*v1alpha1.PaymentRecord)) error {
+	for page := ""; ; {
+		var list v1alpha1.PaymentRecordList
+		err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), client.MatchingLabels{LabelKind: string(kind)}, client.Limit(500),
+			client.Continue(page))
+		if err != nil {
+			return fmt.Errorf("listing payment records: %w", err)
+		}
+		for i := range list.Items {
+			visit(&list.Items[i])
+		}
+		if page = list.Continue; page == "" {
+			return nil
+		}
+	}
+}
+
 // ClaimedSend returns the send id of a service that was claimed for a record; empty where none was.
 func (s *Store) ClaimedSend(ctx context.Context, record *v1alpha1.PaymentRecord) (string, error) {
 	claims, err := s.list(ctx, client.MatchingLabels{

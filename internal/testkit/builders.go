@@ -443,3 +443,12 @@ func MakePaymentApproval(approver string, payment v1alpha1.PaymentReference, wal
 		ExpiresAt: metav1.NewTime(expiresAt),
 	}}
 }
+
+// MakeStatement returns a Statement of the Wallet main in CSV, on the service's word. It has neither a period nor a schedule yet.
+func MakeStatement(namespace, name string) *v1alpha1.Statement {
+	meta := makeMeta(name)
+	meta.Namespace = namespace
+	return &v1alpha1.Statement{ObjectMeta: meta, Spec: v1alpha1.StatementSpec{
+		WalletRef: v1alpha1.WalletReference{Name: "main"}, Format: v1alpha1.FormatCSV, Source: v1alpha1.SourceService, HistoryLimit: 12,
+	}}
+}

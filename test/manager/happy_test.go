@@ -86,6 +86,13 @@ func TestHappyPath(t *testing.T) {
 		return errors.Join(because(deposit.Status.Conditions, metav1.ConditionTrue, v1alpha1.ReasonAddressIssued),
 			because(settlement.Status.Conditions, metav1.ConditionTrue, v1alpha1.ReasonSettlementDone))
 	})
+	books := testkit.MakeStatement(documented.namespace, "books")
+	books.Spec.Period = &v1alpha1.StatementPeriod{From: metav1.NewTime(time.Now().Add(-48 * time.Hour)), To: metav1.NewTime(time.Now().Add(-24 * time.Hour))}
+	documented.create(books)
+	await(t, "the books of yesterday are written", func() error {
+		documented.get(books)
+		return because(books.Status.Conditions, metav1.ConditionTrue, v1alpha1.ReasonStatementWritten)
+	})
 	documented.expire(&v1alpha1.LightningInvoice{ObjectMeta: metav1.ObjectMeta{Namespace: documented.namespace, Name: "shop"}})
 	for _, object := range []client.Object{paid[0].object, sent.object, settlement} {
 		reference.expire(object)
@@ -172,7 +179,7 @@ func checkNoSecretShown(t *testing.T, namespaces ...string) {
 	t.Helper()
 	for _, namespace := range namespaces {
 		shown, err := kubectl.Run(t.Context(), nil, "get", "-n", namespace, "-o", "yaml",
-			"wallets,lightninginvoices,lightningpayments,onchainsends,depositaddresses,settlements,paymentrecords,leases,events,configmaps")
+			"wallets,lightninginvoices,lightningpayments,onchainsends,depositaddresses,settlements,statements,paymentrecords,leases,events,configmaps")
 		if err != nil {
 			t.Fatal(err)
 		}

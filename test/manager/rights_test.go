@@ -24,6 +24,7 @@ import (
 
 // golden is every right that the manager is shipped with, and nothing else: a change here is a change of what a stolen token can do.
 var golden = []string{
+	"anywhere: create configmaps",
 	"anywhere: create events.events.k8s.io",
 	"anywhere: create subjectaccessreviews.authorization.k8s.io",
 	"anywhere: create tokenreviews.authentication.k8s.io",
@@ -44,6 +45,7 @@ var golden = []string{
 	"anywhere: list onchainsends.payments.utexo.com",
 	"anywhere: list paymentapprovals.payments.utexo.com",
 	"anywhere: list settlements.payments.utexo.com",
+	"anywhere: list statements.payments.utexo.com",
 	"anywhere: list wallets.payments.utexo.com",
 	"anywhere: patch depositaddresses/status.payments.utexo.com",
 	"anywhere: patch events.events.k8s.io",
@@ -53,6 +55,7 @@ var golden = []string{
 	"anywhere: patch onchainsends.payments.utexo.com",
 	"anywhere: patch onchainsends/status.payments.utexo.com",
 	"anywhere: patch settlements/status.payments.utexo.com",
+	"anywhere: patch statements/status.payments.utexo.com",
 	"anywhere: patch wallets/status.payments.utexo.com",
 	"anywhere: watch depositaddresses.payments.utexo.com",
 	"anywhere: watch lightninginvoices.payments.utexo.com",
@@ -60,6 +63,7 @@ var golden = []string{
 	"anywhere: watch onchainsends.payments.utexo.com",
 	"anywhere: watch paymentapprovals.payments.utexo.com",
 	"anywhere: watch settlements.payments.utexo.com",
+	"anywhere: watch statements.payments.utexo.com",
 	"anywhere: watch wallets.payments.utexo.com",
 	"utexo-system: create events",
 	"utexo-system: create leases.coordination.k8s.io",
@@ -81,6 +85,7 @@ var reserve = map[string]string{
 	"anywhere: patch events.events.k8s.io":                "an event that is told twice of one version of an object",
 	"anywhere: list depositaddresses.payments.utexo.com":  "an API server that does not stream lists",
 	"anywhere: list settlements.payments.utexo.com":       "an API server that does not stream lists",
+	"anywhere: list statements.payments.utexo.com":        "an API server that does not stream lists",
 	"anywhere: list lightninginvoices.payments.utexo.com": "an API server that does not stream lists",
 	"anywhere: list lightningpayments.payments.utexo.com": "an API server that does not stream lists",
 	"anywhere: list onchainsends.payments.utexo.com":      "an API server that does not stream lists",

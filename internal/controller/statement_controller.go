@@ -1,0 +1,223 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/record"
+	"github.com/utexo/utexo-operator/internal/statement"
+)
+
+// StatementReconciler writes documents of what wallets received and paid. It reads from the service, outside of any wallet's critical
+// section, and moves no money.
+type StatementReconciler struct {
+	// Client creates ConfigMaps and lists payments and invoices; Reader reads from the API server, not from a cache.
+	Client    client.Client
+	Reader    client.Reader
+	Clock     clock.PassiveClock
+	Status    *StatusWriter
+	Records   *record.Store
+	Connector *Connector
+	// MaxPart is how many bytes of data a ConfigMap holds at most; statement.MaxPart where it is 0.
+	MaxPart int
+}
+
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=statements,verbs=list;watch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=statements/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;create
+
+// listRetry is how often a service is asked whose lists give no complete document.
+const listRetry = time.Hour
+
+// Reconcile writes the next document of one Statement, if its period is over.
+func (r *StatementReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var object v1alpha1.Statement
+	if err := r.Client.Get(ctx, request.NamespacedName, &object); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !object.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil
+	}
+	facts := statement.Facts{Statement: &object}
+	for range maxSteps {
+		decision := statement.Decide(facts, r.Clock.Now())
+		if decision.Close == nil {
+			before := object.DeepCopy()
+			object.Status = decision.Status
+			if err := r.Status.Write(ctx, before, &object); err != nil {
+				return resultFor(err)
+			}
+			return ctrl.Result{RequeueAfter: decision.RequeueAfter}, nil
+		}
+		var err error
+		if facts.Closed, facts.Held, err = r.close(ctx, &object, *decision.Close); err != nil {
+			return resultFor(err)
+		}
+	}
+	return ctrl.Result{}, reconcile.TerminalError(errors.New("a statement was decided on without coming to rest"))
+}
+
+// close returns the document of a period: the one that is there, else one that it writes; or what keeps it from being written.
+func (r *StatementReconciler) close(ctx context.Context, object *v1alpha1.Statement, period statement.Period,
+) (*statement.Summary, *payment.Obstacle, error) {
+	written, held, err := r.written(ctx, object, period)
+	if written != nil || held != nil || err != nil {
+		return written, held, err
+	}
+	inputs, held, err := r.gather(ctx, object, period)
+	if held != nil || err != nil {
+		return nil, held, err
+	}
+	entries, err := statement.Collect(*inputs)
+	if err != nil {
+		return nil, notComplete(err), nil
+	}
+	limit := r.MaxPart
+	if limit == 0 {
+		limit = statement.MaxPart
+	}
+	parts, summary, err := statement.Compose(object, period, inputs.Wallet, entries, limit)
+	if err != nil {
+		return nil, notComplete(err), nil
+	}
+	// The first names the others, and is the document: what was written of one that came to nothing belongs to none.
+	for i := len(parts) - 1; i >= 0; i-- {
+		err := r.Client.Create(ctx, configMapOf(object, parts[i]))
+		switch {
+		case apierrors.IsAlreadyExists(err) && i == 0:
+			return r.written(ctx, object, period) // somebody was faster, and a document never changes
+		case err != nil && !apierrors.IsAlreadyExists(err):
+			return nil, nil, fmt.Errorf("writing a document: %w", err)
+		}
+	}
+	r.Status.Emit(object, []payment.Event{{Reason: v1alpha1.EventDocumentWritten, Message: fmt.Sprintf(
+		"ConfigMap %s: %d entries %s, SHA-256 %s", parts[0].Name, summary.Entries, period, summary.SHA256)}})
+	return summary, nil, nil
+}
+
+// notComplete is the dead end of a document that cannot be made of what there is.
+func notComplete(err error) *payment.Obstacle {
+	obstacle := &payment.Obstacle{Reason: v1alpha1.ReasonListIncomplete, Message: err.Error(), DeadEnd: true, RetryAfter: listRetry}
+	if errors.Is(err, statement.ErrTooLarge) {
+		obstacle.Reason = v1alpha1.ReasonInvalidSpec
+	}
+	return obstacle
+}
+
+// written returns the document of a period that is there already; nil where there is none.
+func (r *StatementReconciler) written(ctx context.Context, object *v1alpha1.Statement, period statement.Period,
+) (*statement.Summary, *payment.Obstacle, error) {
+	name := statement.DocumentName(object.Name, period)
+	var first corev1.ConfigMap
+	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: name}, &first)
+	if apierrors.IsNotFound(err) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading a document: %w", err)
+	}
+	if metav1.IsControlledBy(&first, object) {
+		summary, err := statement.ReadSummary(first.Data)
+		if err == nil && summary.From.Equal(period.From) && summary.To.Equal(period.To) {
+			return summary, nil, nil
+		}
+	}
+	return nil, &payment.Obstacle{
+		Reason:  v1alpha1.ReasonDocumentNameTaken,
+		Message: fmt.Sprintf("ConfigMap %s is there and is no document of this Statement and period; delete it, or declare another Statement", name),
+		// A Statement that was deleted leaves its documents to be collected.
+		RetryAfter: secretPoll,
+	}, nil
+}
+
+// gather reads everything that a document is made of.
+func (r *StatementReconciler) gather(ctx context.Context, object *v1alpha1.Statement, period statement.Period,
+) (*statement.Inputs, *payment.Obstacle, error) {
+	used, err := r.Connector.Use(ctx, object.Namespace, object.Spec.WalletRef)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case used.unusable != nil:
+		return nil, used.unusable, nil
+	case used.notReady != nil && object.Spec.Source != v1alpha1.SourceRecords:
+		return nil, used.notReady, nil // the service may be of another network
+	}
+	inputs := &statement.Inputs{Period: period, Wallet: used.connection.Record, Assets: object.Spec.AssetIDs}
+	for _, kind := range []v1alpha1.RecordKind{v1alpha1.RecordLightningPayment, v1alpha1.RecordOnchainSend, v1alpha1.RecordLightningInvoice} {
+		err := r.Records.Each(ctx, kind, func(found *v1alpha1.PaymentRecord) {
+			if condensed, moves := statement.NewRecord(found); moves {
+				inputs.Records = append(inputs.Records, condensed)
+			}
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if object.Spec.Source != v1alpha1.SourceRecords {
+		if held := listed(ctx, used.connection.Client, inputs); held != nil {
+			return nil, held, nil
+		}
+	}
+	inputs.Resources, err = r.resources(ctx, object.Namespace)
+	return inputs, nil, err
+}
+
+// resources are the payments and invoices of a namespace, with the revisions that they are annotated with.
+func (r *StatementReconciler) resources(ctx context.Context, namespace string) (map[statement.Resource]statement.Declared, error) {
+	found := map[statement.Resource]statement.Declared{}
+	add := func(kind string, o client.Object) {
+		found[statement.Resource{Kind: kind, Namespace: namespace, Name: o.GetName()}] = statement.Declared{
+			UID: string(o.GetUID()), Revision: o.GetAnnotations()[v1alpha1.RevisionAnnotation],
+		}
+	}
+	var payments v1alpha1.LightningPaymentList
+	var sends v1alpha1.OnchainSendList
+	var invoices v1alpha1.LightningInvoiceList
+	for _, list := range []client.ObjectList{&payments, &sends, &invoices} {
+		if err := r.Client.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			return nil, fmt.Errorf("listing what is declared: %w", err)
+		}
+	}
+	for i := range payments.Items {
+		add("LightningPayment", &payments.Items[i])
+	}
+	for i := range sends.Items {
+		add("OnchainSend", &sends.Items[i])
+	}
+	for i := range invoices.Items {
+		add("LightningInvoice", &invoices.Items[i])
+	}
+	return found, nil
+}
+
+// labelStatement, on a document, is the name of its Statement, cut to 63 characters.
+const labelStatement = "payments.utexo.com/statement"
+
+// configMapOf is a part of a document as the API server is given it. It goes with its Statement.
+func configMapOf(object *v1alpha1.Statement, part statement.ConfigMap) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: object.Namespace, Name: part.Name,
+			Labels: map[string]string{labelStatement: strings.TrimRight(object.Name[:min(len(object.Name), 63)], "-.")},
+			// Without blockOwnerDeletion, which takes a right to the Statement's finalizers.
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Statement", Name: object.Name, UID: object.UID, Controller: new(true),
+			}},
+		},
+		Immutable: new(true),
+		Data:      part.Data,
+	}
+}

@@ -1,0 +1,119 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/statement"
+	"github.com/utexo/utexo-operator/internal/utexo"
+)
+
+// lister is what a statement asks of the service. Nothing of it moves money.
+type lister interface {
+	Balance(ctx context.Context) (utexo.Balances, error)
+	ListPayments(ctx context.Context) ([]utexo.Payment, error)
+	ListTransfers(ctx context.Context, assetID string) ([]utexo.Transfer, error)
+}
+
+// listed adds to inputs what the service lists: all payments in one call, and the transfers of each asset that is stated.
+func listed(ctx context.Context, service lister, inputs *statement.Inputs) *payment.Obstacle {
+	payments, err := service.ListPayments(ctx)
+	if err != nil {
+		return unlisted("payments", err)
+	}
+	for _, p := range payments {
+		inputs.Payments = append(inputs.Payments, statement.Payment{
+			Hash: p.PaymentHash, Inbound: p.Inbound, State: paymentState(p.Status), AmountMsat: p.AmountMsat, AssetID: p.AssetID,
+			AssetAmount: p.AssetAmount, Payee: p.PayeePubkey, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
+		})
+	}
+	assets := slices.Clone(inputs.Assets)
+	if len(assets) == 0 {
+		balances, err := service.Balance(ctx)
+		if err != nil {
+			return unavailable("the wallet's assets cannot be read", err)
+		}
+		for _, asset := range balances.Assets {
+			assets = append(assets, asset.AssetID)
+		}
+		// One that was spent to the last unit need not have a balance.
+		for _, p := range inputs.Payments {
+			assets = append(assets, p.AssetID)
+		}
+		for i := range inputs.Records {
+			if asset := inputs.Records[i].Asset; asset != nil {
+				assets = append(assets, asset.ID)
+			}
+		}
+	}
+	for _, asset := range slices.Compact(slices.Sorted(slices.Values(assets))) {
+		if asset == v1alpha1.Bitcoin || asset == "" {
+			continue
+		}
+		transfers, err := service.ListTransfers(ctx, asset)
+		if failed, ok := errors.AsType[*utexo.Error](err); ok && failed.Code == utexo.CodeAssetNotFound && failed.Effect == utexo.EffectRefused {
+			continue // the wallet never had it
+		}
+		if err != nil {
+			return unlisted("transfers", err)
+		}
+		for _, t := range transfers {
+			inputs.Transfers = append(inputs.Transfers, statement.Transfer{
+				AssetID: asset, Index: t.Index, Kind: transferKind(t.Kind), State: transferState(t.Status), Amount: t.Amount, Txid: t.Txid,
+				RecipientID: t.RecipientID, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, ExpiresAt: t.ExpiresAt,
+			})
+		}
+	}
+	return nil
+}
+
+// unlisted is why a list of the service cannot be had.
+func unlisted(what string, err error) *payment.Obstacle {
+	if errors.Is(err, utexo.ErrNotAvailable) {
+		return &payment.Obstacle{
+			Reason: v1alpha1.ReasonListNotAvailable, DeadEnd: true, RetryAfter: listRetry,
+			Message: "the service does not list " + what + ", so that the statement would not be complete; " +
+				"declare one with source: Records, which has what this operator did",
+		}
+	}
+	return unavailable("the service's "+what+" cannot be listed", err)
+}
+
+// paymentState is a payment's state; a word that is not known is Pending.
+func paymentState(status utexo.SendStatus) statement.State {
+	switch status {
+	case utexo.SendSucceeded:
+		return statement.Succeeded
+	case utexo.SendFailed:
+		return statement.Failed
+	}
+	return statement.Pending
+}
+
+// transferState reads the status of a transfer, a word or its number; one that is not known is Pending.
+func transferState(status string) statement.State {
+	switch strings.ToLower(status) {
+	case "2", "settled":
+		return statement.Succeeded
+	case "3", "failed":
+		return statement.Failed
+	}
+	return statement.Pending
+}
+
+// transferKind reads the kind of a transfer, a word or its number.
+func transferKind(kind string) statement.TransferKind {
+	switch strings.ToLower(kind) {
+	case "0", "issuance", "4", "inflation":
+		return statement.TransferIssuance
+	case "1", "receiveblind", "2", "receivewitness":
+		return statement.TransferReceive
+	case "3", "send":
+		return statement.TransferSend
+	}
+	return statement.TransferUnknown
+}
