@@ -75,16 +75,12 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 // unattributed says whose the invoice of record is where it may still be paid with no resource to show it; empty where it cannot, or one
 // shows it.
 func (r *ReceiptReconciler) unattributed(ctx context.Context, published *v1alpha1.PaymentRecord) (string, error) {
-	if published.Spec.Kind != v1alpha1.RecordLightningInvoice || published.Journal.CompletedAt != nil {
-		return "", nil
-	}
-	issued, err := bolt11.Decode(published.Spec.PaymentRequest)
-	if err != nil || r.Clock.Now().After(issued.ExpiresAt().Add(invoice.LateSettlement)) {
+	if !r.mayBePaid(published) {
 		return "", nil
 	}
 	holder := published.Journal.Holder
 	var object v1alpha1.LightningInvoice
-	err = r.Reader.Get(ctx, client.ObjectKey{Namespace: holder.Namespace, Name: holder.Name}, &object)
+	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: holder.Namespace, Name: holder.Name}, &object)
 	switch {
 	case client.IgnoreNotFound(err) != nil:
 		return "", fmt.Errorf("reading LightningInvoice: %w", err)
@@ -95,6 +91,15 @@ func (r *ReceiptReconciler) unattributed(ctx context.Context, published *v1alpha
 		return fmt.Sprintf("a further invoice of the LightningInvoice %s/%s, which was paid before,", holder.Namespace, holder.Name), nil
 	}
 	return "", nil
+}
+
+// mayBePaid reports whether record is of an invoice that was not paid yet and may still be.
+func (r *ReceiptReconciler) mayBePaid(published *v1alpha1.PaymentRecord) bool {
+	if published.Spec.Kind != v1alpha1.RecordLightningInvoice || published.Journal.CompletedAt != nil {
+		return false
+	}
+	issued, err := bolt11.Decode(published.Spec.PaymentRequest)
+	return err == nil && !r.Clock.Now().After(issued.ExpiresAt().Add(invoice.LateSettlement))
 }
 
 // setup has the reconciler told of every LightningInvoice that goes, or that is settled after it was renewed, and at the start of all that
@@ -136,9 +141,9 @@ func leavesInvoices(before, after *v1alpha1.LightningInvoice) bool {
 	return after.Status.Renewals > 0 && after.Status.Phase == v1alpha1.InvoiceSettled && before.Status.Phase != v1alpha1.InvoiceSettled
 }
 
-// sweep sends the records of all published invoices once. Most of them have their LightningInvoice and are left alone.
+// sweep sends the records of all invoices that may still be paid once. Most of them have their LightningInvoice and are left alone.
 func (r *ReceiptReconciler) sweep(ctx context.Context, into chan<- event.TypedGenericEvent[types.NamespacedName]) error {
-	names, err := r.Records.PublishedInvoices(ctx)
+	names, err := r.Records.PublishedInvoices(ctx, r.mayBePaid)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "invoices of deleted resources could not be looked for; they are at the next start")
 		return nil
