@@ -11,6 +11,8 @@ const (
 	ConditionStalled = "Stalled"
 	// ConditionSettled tells of a LightningInvoice whether it was paid. Unknown means not known yet.
 	ConditionSettled = "Settled"
+	// ConditionPublished tells of a LightningInvoice with publishTo whether the Secret or ConfigMap says what can be paid now.
+	ConditionPublished = "Published"
 	// ConditionSucceeded tells of a payment whether the money moved. Unknown means not known yet, or not knowable.
 	ConditionSucceeded = "Succeeded"
 	// ConditionOutcomeKnown is False only where money may have moved and the operator cannot find out.
@@ -194,6 +196,17 @@ const (
 	ReasonNotRegistered = "NotRegistered"
 )
 
+// Reasons of the condition Published of a LightningInvoice.
+const (
+	// ReasonPublished means that the Secret or ConfigMap says what can be paid now.
+	ReasonPublished = "Published"
+	// ReasonTargetConflict means that there is a Secret or ConfigMap of that name that the LightningInvoice did not make. It is left alone.
+	ReasonTargetConflict = "TargetConflict"
+	// ReasonTargetForbidden means that the operator may not write the Secret or ConfigMap of an invoice or a statement: the namespace
+	// grants it.
+	ReasonTargetForbidden = "TargetForbidden"
+)
+
 // Reasons of events that are not reasons of a condition too.
 const (
 	// EventInvoiceSettledLate tells that an invoice was paid after it had expired.
@@ -213,6 +226,6 @@ const (
 	EventAssetInvoiceReplaced = "AssetInvoiceReplaced"
 	// EventDocumentWritten tells that a Statement wrote the document of a period, and its digest.
 	EventDocumentWritten = "DocumentWritten"
-	// EventUnattributedReceipt tells that an invoice was paid whose LightningInvoice was deleted.
+	// EventUnattributedReceipt tells that an invoice was paid whose LightningInvoice was deleted, or is settled by another of its invoices.
 	EventUnattributedReceipt = "UnattributedReceipt"
 )

@@ -216,17 +216,26 @@ func limitCases() []fieldCases {
 		)},
 		{wallet().Obj(), reference("spec.keys.secretRef")},
 
-		{fullInvoice(), join(condition(), asset("spec.asset"), asset("status.asset"), walletReference(), map[string][]limit{
+		{fullInvoice(), join(condition(), asset("spec.asset"), asset("status.asset"), walletReference(), target("spec.publishTo.configMapRef"), map[string][]limit{
 			"spec":                         required(),
 			"spec.walletRef":               required(),
 			"spec.expirySeconds":           between(60, 31_536_000),
 			"spec.ttlSecondsAfterFinished": between(0, 315_360_000),
-			"status.phase":                 oneOf(v1alpha1.InvoicePending, v1alpha1.InvoiceOpen, v1alpha1.InvoiceSettled, v1alpha1.InvoiceExpired, v1alpha1.InvoiceFailed),
-			"status.requestID":             length(0, 256),
-			"status.paymentRequest":        length(0, 8192),
-			"status.paymentHash":           length(0, 64),
-			"status.recordRef":             length(0, 253),
+			"spec.renewal":                 oneOf(v1alpha1.RenewNever, v1alpha1.RenewOnExpiry),
+			"status.phase": oneOf(v1alpha1.InvoicePending, v1alpha1.InvoiceOpen, v1alpha1.InvoiceRenewing, v1alpha1.InvoiceSettled, v1alpha1.InvoiceExpired,
+				v1alpha1.InvoiceFailed),
+			"status.history":                items(v1alpha1.MaxInvoiceHistory, func(i int) any { return map[string]any{"renewal": int64(i), "outcome": "Watched"} }),
+			"status.history[0].renewal":     required(),
+			"status.history[0].paymentHash": length(0, 64),
+			"status.history[0].requestID":   length(0, 256),
+			"status.history[0].outcome": append(required(), oneOf(v1alpha1.OutcomeWatched, v1alpha1.OutcomeExpired, v1alpha1.OutcomeSettled,
+				v1alpha1.OutcomeUnknown)...),
+			"status.requestID":      length(0, 256),
+			"status.paymentRequest": length(0, 8192),
+			"status.paymentHash":    length(0, 64),
+			"status.recordRef":      length(0, 253),
 		})},
+		{invoice().AmountSats(1).PublishToSecret("pay").Obj(), target("spec.publishTo.secretRef")},
 		{invoice().AmountSats(1).Obj(), map[string][]limit{"spec.amountSats": between(1, 2_100_000_000_000_000)}},
 
 		{fullPayment(), join(condition(), asset("spec.asset"), asset("status.asset"), forecast("status.plan"), walletReference(), map[string][]limit{
@@ -406,6 +415,13 @@ func reference(path string) map[string][]limit {
 	return map[string][]limit{path + ".name": append(required(), length(1, 253)...)}
 }
 
+func target(path string) map[string][]limit {
+	return map[string][]limit{
+		path + ".name": slices.Concat(required(), length(1, 253), matching([]any{"pay", "pay-1.shop"}, []any{"Pay", "pay_1", "-pay", "pay."})),
+		path + ".key":  slices.Concat(length(1, 253), matching([]any{"BOLT11", "pay_1.txt"}, []any{"pay 1", "a/b"})),
+	}
+}
+
 func keyReference(path string) map[string][]limit {
 	return join(reference(path), map[string][]limit{path + ".key": append(required(), length(1, 253)...)})
 }
@@ -536,10 +552,15 @@ func fullWallet() client.Object {
 func fullInvoice() client.Object {
 	i := invoice().Asset(assetID, 1).Expiry(time.Hour).Obj()
 	i.Spec.WalletRef.Namespace, i.Spec.TTLSecondsAfterFinished = testkit.DefaultNamespace, new(int32(1))
+	i.Spec.Renewal = v1alpha1.RenewNever
+	i.Spec.PublishTo = &v1alpha1.InvoiceTarget{ConfigMapRef: &v1alpha1.TargetReference{Name: "pay", Key: "BOLT11"}}
 	instant := &metav1.Time{Time: someDay}
 	i.Status = v1alpha1.LightningInvoiceStatus{
-		ObservedGeneration: 1, Phase: v1alpha1.InvoiceSettled, IssueAttempts: 1, RequestID: "7", PaymentRequest: bolt11, PaymentHash: "00", AmountSats: new(int64(3)),
-		Asset: i.Spec.Asset, CreatedAt: instant, ExpiresAt: instant, SettledAt: instant, RecordRef: "in-1", Conditions: conditions(),
+		ObservedGeneration: 1, Phase: v1alpha1.InvoiceSettled, IssueAttempts: 1, IssueRenewal: 1, RequestID: "7", PaymentRequest: bolt11, PaymentHash: "00", AmountSats: new(int64(3)),
+		Asset: i.Spec.Asset, CreatedAt: instant, ExpiresAt: instant, SettledAt: instant, Renewals: 1, RecordRef: "in-1", Conditions: conditions(),
+		History: []v1alpha1.InvoiceGeneration{{
+			Renewal: 1, PaymentHash: "00", RequestID: "7", CreatedAt: instant, ExpiresAt: instant, SettledAt: instant, Outcome: v1alpha1.OutcomeSettled,
+		}},
 	}
 	return i
 }
@@ -940,7 +961,7 @@ func TestDefaults(t *testing.T) {
 		},
 		"LightningInvoice": {
 			spec: map[string]any{"walletRef": ref, "amountSats": int64(1)},
-			want: map[string]any{"walletRef": ref, "amountSats": int64(1), "expirySeconds": int64(3600)},
+			want: map[string]any{"walletRef": ref, "amountSats": int64(1), "expirySeconds": int64(3600), "renewal": "Never"},
 		},
 		"LightningPayment": {
 			spec: map[string]any{"walletRef": ref, "invoice": bolt11},
@@ -1013,7 +1034,8 @@ func TestDefaults(t *testing.T) {
 		}
 		want := []string{
 			"DepositAddress spec.rotation", "DepositAddress status", "DepositAddress status.observedGeneration",
-			"LightningInvoice spec.expirySeconds", "LightningInvoice status", "LightningInvoice status.observedGeneration",
+			"LightningInvoice spec.expirySeconds", "LightningInvoice spec.publishTo.configMapRef.key", "LightningInvoice spec.publishTo.secretRef.key",
+			"LightningInvoice spec.renewal", "LightningInvoice status", "LightningInvoice status.observedGeneration",
 			"LightningPayment spec.maxFeeSats", "LightningPayment spec.mode", "LightningPayment status", "LightningPayment status.observedGeneration",
 			"OnchainSend spec.feeRate", "OnchainSend spec.maxFeeSats", "OnchainSend spec.mode", "OnchainSend status", "OnchainSend status.observedGeneration",
 			"Settlement status", "Settlement status.observedGeneration",

@@ -12,7 +12,7 @@ const (
 	RecordLightningPayment RecordKind = "LightningPayment"
 	// RecordOnchainSend is one on-chain order: oc-<digest of wallet, namespace, name and idempotency key>.
 	RecordOnchainSend RecordKind = "OnchainSend"
-	// RecordLightningInvoice is the one published BOLT11 of a LightningInvoice: in-<UID>.
+	// RecordLightningInvoice is the one published BOLT11 of a LightningInvoice: in-<UID>, or in-<UID>-<n> of its n-th renewal.
 	RecordLightningInvoice RecordKind = "LightningInvoice"
 	// RecordInvoicePin is the BOLT11 that a LightningPayment's invoiceFrom was resolved to, once: pin-<digest>.
 	RecordInvoicePin RecordKind = "InvoicePin"

@@ -179,6 +179,10 @@ func creations() map[string]ruleCase {
 		signerTimeout = "spec.signer.remote.timeout: timeout must be a duration between 1s and 30s, for example 10s"
 		onePeriod     = "spec: set exactly one of period and schedule"
 		inOrder       = "spec.period: from must be before to"
+		longEnough    = "spec: an invoice that is renewed must be payable for 10 minutes at least: set expirySeconds to 600 or more, or renewal to Never"
+		oneProjection = "spec.publishTo: set exactly one of secretRef and configMapRef"
+		ownKey        = "spec.publishTo.configMapRef.key: key must be another than paymentHash, expiresAt and amountSats, which are written beside it"
+		ownSecretKey  = "spec.publishTo.secretRef.key: key must be another than paymentHash, expiresAt and amountSats, which are written beside it"
 	)
 	const (
 		approvals   = "spec.limits: requiredApprovals needs requireApprovalAboveSats"
@@ -199,6 +203,12 @@ func creations() map[string]ruleCase {
 		})
 	}
 	unresolved := func() *testkit.LightningPaymentBuilder { return testkit.MakeLightningPayment("rent") }
+	published := func(key string) client.Object {
+		return edit(invoice().AmountSats(1000).PublishToConfigMap("pay").Obj(), func(i *v1alpha1.LightningInvoice) { i.Spec.PublishTo.ConfigMapRef.Key = key })
+	}
+	inSecret := func(key string) client.Object {
+		return edit(invoice().AmountSats(1000).PublishToSecret("pay").Obj(), func(i *v1alpha1.LightningInvoice) { i.Spec.PublishTo.SecretRef.Key = key })
+	}
 	return map[string]ruleCase{
 		"two approvals above a sum":   {rule: approvals, to: limited(v1alpha1.WalletLimits{RequireApprovalAboveSats: new(int64(0)), RequiredApprovals: new(int32(2))})},
 		"one approval above a sum":    {rule: approvals, to: limited(v1alpha1.WalletLimits{RequireApprovalAboveSats: new(int64(0))})},
@@ -217,6 +227,30 @@ func creations() map[string]ruleCase {
 		"all namespaces":         {rule: selector, to: from(v1alpha1.NamespacesAll, nil)},
 		"namespaces by label":    {rule: selector, to: from(v1alpha1.NamespacesSelector, &metav1.LabelSelector{})},
 		"namespaces by no label": {rule: selector, to: from(v1alpha1.NamespacesSelector, nil), want: []string{selector}},
+
+		"an invoice in a Secret under a key of its own":    {rule: ownSecretKey, to: inSecret("BOLT11")},
+		"an invoice in a Secret under the key of its hash": {rule: ownSecretKey, to: inSecret("paymentHash"), want: []string{ownSecretKey}},
+		"an invoice that is renewed every 10 minutes":      {rule: longEnough, to: invoice().AmountSats(1000).Expiry(10 * time.Minute).Renews().Obj()},
+		"an invoice that is renewed every 599 s":           {rule: longEnough, to: invoice().AmountSats(1000).Expiry(599 * time.Second).Renews().Obj(), want: []string{longEnough}},
+		"an invoice of a minute that is not renewed":       {rule: longEnough, to: invoice().AmountSats(1000).Expiry(time.Minute).Obj()},
+		"an invoice of the default that is renewed":        {rule: longEnough, to: invoice().AmountSats(1000).Renews().Obj()},
+		"a short invoice comes to be renewed": {
+			rule: longEnough, from: invoice().AmountSats(1000).Expiry(time.Minute).Obj(), to: invoice().AmountSats(1000).Expiry(time.Minute).Renews().Obj(),
+			want: []string{longEnough},
+		},
+		"an invoice comes to be renewed":            {rule: longEnough, from: invoice().AmountSats(1000).Obj(), to: invoice().AmountSats(1000).Renews().Obj()},
+		"an invoice comes to be renewed no more":    {rule: longEnough, from: invoice().AmountSats(1000).Renews().Obj(), to: invoice().AmountSats(1000).Obj()},
+		"an invoice that is written to a ConfigMap": {rule: oneProjection, to: invoice().AmountSats(1000).PublishToConfigMap("pay").Obj()},
+		"an invoice that is written to a Secret":    {rule: oneProjection, to: invoice().AmountSats(1000).PublishToSecret("pay").Obj()},
+		"an invoice that is written to nothing":     {rule: oneProjection, to: edit(invoice().AmountSats(1000).Obj(), func(i *v1alpha1.LightningInvoice) { i.Spec.PublishTo = &v1alpha1.InvoiceTarget{} }), want: []string{oneProjection}},
+		"an invoice that is written to two objects": {rule: oneProjection, to: edit(invoice().AmountSats(1000).PublishToConfigMap("pay").Obj(), func(i *v1alpha1.LightningInvoice) {
+			i.Spec.PublishTo.SecretRef = &v1alpha1.TargetReference{Name: "pay"}
+		}), want: []string{oneProjection}},
+		"an invoice under a key of its own":          {rule: ownKey, to: published("BOLT11")},
+		"an invoice under the key of its hash":       {rule: ownKey, to: published("paymentHash"), want: []string{ownKey}},
+		"an invoice under the key of its expiry":     {rule: ownKey, to: published("expiresAt"), want: []string{ownKey}},
+		"an invoice under the key of its amount":     {rule: ownKey, to: published("amountSats"), want: []string{ownKey}},
+		"an invoice under a key that names a folder": {rule: ownKey, to: published(".."), want: []string{ownKey}},
 
 		"an https service":             {rule: plainHTTP, to: wallet().URL("https://utexo.test").Obj()},
 		"a plain http service":         {rule: plainHTTP, to: edit(wallet().URL("http://utexo.test").Obj(), func(w *v1alpha1.Wallet) { w.Spec.Endpoint.Insecure = false }), want: []string{plainHTTP}},
@@ -331,6 +365,11 @@ func immutableFields() []immutableField {
 		}},
 		{rule("expirySeconds", "LightningInvoice"), map[string]client.Object{
 			"the default": invoice().AmountSats(1000).Obj(), "a minute": invoice().AmountSats(1000).Expiry(time.Minute).Obj(),
+		}},
+
+		{rule("publishTo", "LightningInvoice"), map[string]client.Object{
+			"a ConfigMap": invoice().AmountSats(1000).PublishToConfigMap("pay").Obj(), "another": invoice().AmountSats(1000).PublishToConfigMap("other").Obj(),
+			"a Secret": invoice().AmountSats(1000).PublishToSecret("pay").Obj(), "nothing": invoice().AmountSats(1000).Obj(),
 		}},
 
 		{rule("walletRef", "LightningPayment"), map[string]client.Object{

@@ -5,18 +5,15 @@ import (
 	"errors"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
-	"github.com/utexo/utexo-operator/internal/bolt11"
 	"github.com/utexo/utexo-operator/internal/invoice"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/record"
@@ -30,6 +27,7 @@ type LightningInvoiceReconciler struct {
 	Status    *StatusWriter
 	Records   *record.Store
 	Connector *Connector
+	Projector *Projector
 }
 
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=lightninginvoices,verbs=get;list;watch;delete
@@ -45,7 +43,7 @@ func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if object.Status.Phase == v1alpha1.InvoiceSettled && object.Status.ObservedGeneration == object.Generation {
-		return r.expire(ctx, &object)
+		return r.settled(ctx, &object)
 	}
 	facts := invoice.Facts{Invoice: &object, Deleting: !object.DeletionTimestamp.IsZero()}
 	connection, network, err := r.observe(ctx, &facts)
@@ -57,50 +55,67 @@ func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl
 		if connection == nil {
 			return ctrl.Result{RequeueAfter: secretPoll}, nil
 		}
-		if facts.Record, err = r.republish(ctx, &object, connection); err != nil {
+		if facts.Record, err = r.republish(ctx, &facts, connection); err != nil {
 			return resultFor(err)
 		}
 	}
 	for range maxSteps {
 		decision := invoice.Decide(facts, r.Clock.Now())
-		if facts.Record == nil && decision.Status.Phase == v1alpha1.InvoiceFailed && decision.Status.IssueAttempts > 0 {
-			// Another process may still have an answer to publish: who is first counts.
-			if facts.Record, err = r.giveUp(ctx, &object, decision.Status.Conditions); err != nil {
+		if decision.GiveUp {
+			if err := r.giveUp(ctx, &facts, decision.Status.Conditions); err != nil {
 				return resultFor(err)
 			}
 			continue
 		}
-		if decision.Journal != nil {
-			if facts.Record, err = r.Records.Swap(ctx, facts.Record, *decision.Journal); err != nil {
-				return resultFor(err)
-			}
+		if facts.Record, err = r.keep(ctx, &facts, decision); err != nil {
+			return resultFor(err)
 		}
-		if decision.Step != invoice.Observe { // which decides on the status by what it sees
-			before := object.DeepCopy()
-			object.Status = decision.Status
-			if err := r.Status.Write(ctx, before, &object); err != nil {
-				return resultFor(err)
-			}
-			r.Status.Emit(&object, decision.Events)
+		if decision.Step == invoice.Observe { // which decides on the status by what it sees
+			r.look(ctx, &facts, decision.Status, connection.Client)
+			continue
 		}
-		switch decision.Step {
-		case invoice.Rest:
+		after, err := r.show(ctx, &object, decision)
+		switch {
+		case err != nil:
+			return resultFor(err)
+		case decision.Step == invoice.Rest:
 			result, err := r.expire(ctx, &object)
-			if decision.RequeueAfter > 0 && (result.RequeueAfter == 0 || result.RequeueAfter > decision.RequeueAfter) {
-				result.RequeueAfter = decision.RequeueAfter
-			}
+			result.RequeueAfter = invoice.Sooner(result.RequeueAfter, invoice.Sooner(decision.RequeueAfter, after))
 			return result, err
-		case invoice.Issue:
-			err = r.issue(ctx, &facts, connection, network)
-		case invoice.Observe:
-			seen := look(ctx, facts.Record, connection.Client)
-			facts.Sighting = &seen
 		}
-		if err != nil {
+		if err := r.issue(ctx, &facts, connection, network); err != nil {
 			return resultFor(err)
 		}
 	}
 	return ctrl.Result{}, reconcile.TerminalError(errNoRest)
+}
+
+// show writes a decided status, to what spec.publishTo names first: once an invoice is settled there is no further pass that would. It
+// returns when to try that again; 0 for not.
+func (r *LightningInvoiceReconciler) show(ctx context.Context, object *v1alpha1.LightningInvoice, decision invoice.Decision) (time.Duration, error) {
+	after, err := r.project(ctx, object, &decision.Status)
+	if err != nil {
+		return 0, err
+	}
+	before := object.DeepCopy()
+	object.Status = decision.Status
+	if err := r.Status.Write(ctx, before, object); err != nil {
+		return 0, err
+	}
+	r.announceTarget(before, object)
+	r.Status.Emit(object, decision.Events)
+	return after, nil
+}
+
+// settled is for an invoice of which nothing is expected but that what it was published to says so.
+func (r *LightningInvoiceReconciler) settled(ctx context.Context, object *v1alpha1.LightningInvoice) (ctrl.Result, error) {
+	after, err := r.show(ctx, object, invoice.Decision{Status: *object.Status.DeepCopy()})
+	if err != nil {
+		return resultFor(err)
+	}
+	result, err := r.expire(ctx, object)
+	result.RequeueAfter = invoice.Sooner(result.RequeueAfter, after)
+	return result, err
 }
 
 // expire deletes an invoice of which nothing is expected once its time has passed. One that expired may still be settled by a payment
@@ -113,6 +128,9 @@ func (r *LightningInvoiceReconciler) expire(ctx context.Context, object *v1alpha
 	case v1alpha1.InvoiceExpired:
 		finished = status.ExpiresAt
 	case v1alpha1.InvoiceFailed:
+		if invoice.AwaitsExpiry(object) {
+			break
+		}
 		finished = &meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady).LastTransitionTime
 	}
 	return expire(ctx, r.Client, r.Clock.Now(), object, object.Spec.TTLSecondsAfterFinished, finished)
@@ -120,18 +138,24 @@ func (r *LightningInvoiceReconciler) expire(ctx context.Context, object *v1alpha
 
 // observe reads the published invoice and connects to the wallet.
 func (r *LightningInvoiceReconciler) observe(ctx context.Context, facts *invoice.Facts) (*Connection, bitcoin.Network, error) {
-	var err error
-	if facts.Record, err = r.Records.Get(ctx, invoice.RecordName(string(facts.Invoice.UID))); err != nil {
+	if err := r.observeRecords(ctx, facts); err != nil {
 		return nil, "", err
 	}
 	used, err := r.Connector.Use(ctx, facts.Invoice.Namespace, facts.Invoice.Spec.WalletRef)
 	if facts.Waiting = used.unusable; err != nil || facts.Waiting != nil {
 		return nil, "", err
 	}
+	facts.NoIssuing = used.notReady
+	issued := facts.Record
+	if issued != nil && invoice.IsGivenUp(issued) && facts.Renewal > 0 { // which is of no wallet; the one before may be watched
+		if issued, err = r.Records.Get(ctx, invoice.RenewalRecordName(string(facts.Invoice.UID), facts.Renewal-1)); err != nil {
+			return nil, "", err
+		}
+	}
 	switch {
 	case facts.Record == nil:
 		facts.Waiting = used.notReady
-	case !payment.SameWallet(facts.Record.Spec.Wallet, used.connection.Record):
+	case issued != nil && !payment.SameWallet(issued.Spec.Wallet, used.connection.Record):
 		facts.Waiting = &payment.Obstacle{
 			Reason:     v1alpha1.ReasonWalletChanged,
 			Message:    "the Wallet now has other keys or another service than when this invoice was issued; set them back to see whether it is paid",
@@ -159,10 +183,16 @@ func (r *LightningInvoiceReconciler) issue(ctx context.Context, facts *invoice.F
 		return nil
 	}
 	spec := invoice.RecordSpec(issued, answer.PaymentRequest, answer.ID, connection.Record, object.Spec.Asset)
-	facts.Record, err = r.publish(ctx, object, spec)
-	seen := invoice.Open
-	facts.Sighting = &seen
-	return err
+	published, err := r.publish(ctx, object, next(facts), spec)
+	if err != nil {
+		return err
+	}
+	advance(facts, published)
+	if published.Spec.PaymentRequest == answer.PaymentRequest { // and not what another process published
+		seen := invoice.Open
+		facts.Sighting = &seen
+	}
+	return nil
 }
 
 // notIssued says what a failed call means, and whether the service provably issued nothing.
@@ -180,74 +210,4 @@ func notIssued(err error) (*payment.Obstacle, bool) {
 		}
 	}
 	return obstacle, true
-}
-
-// giveUp records that no invoice of the resource is published any more. Where one was meanwhile it returns that one's record.
-func (r *LightningInvoiceReconciler) giveUp(ctx context.Context, object *v1alpha1.LightningInvoice, conditions []metav1.Condition) (*v1alpha1.PaymentRecord, error) {
-	spec, journal := invoice.GiveUp(object.Spec.WalletRef.Name, meta.FindStatusCondition(conditions, v1alpha1.ConditionReady))
-	return r.record(ctx, object, spec, journal)
-}
-
-// publish records the one invoice of the resource. Where it was given up meanwhile it returns the record that says so.
-func (r *LightningInvoiceReconciler) publish(ctx context.Context, object *v1alpha1.LightningInvoice, spec v1alpha1.PaymentRecordSpec,
-) (*v1alpha1.PaymentRecord, error) {
-	return r.record(ctx, object, spec, v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld})
-}
-
-// record creates the one record of the resource. A lost answer to the write is mended by writing the same again.
-func (r *LightningInvoiceReconciler) record(ctx context.Context, object *v1alpha1.LightningInvoice, spec v1alpha1.PaymentRecordSpec,
-	journal v1alpha1.PaymentJournal,
-) (*v1alpha1.PaymentRecord, error) {
-	journal.Holder = v1alpha1.RecordHolder{Kind: "LightningInvoice", Namespace: object.Namespace, Name: object.Name, UID: string(object.UID)}
-	ctx = context.WithoutCancel(ctx)
-	for attempt := 1; ; attempt++ {
-		published, _, err := r.Records.Claim(ctx, invoice.RecordName(string(object.UID)), spec, journal)
-		if err == nil || attempt == publishAttempts || apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
-			return published, err
-		}
-		log.FromContext(ctx).Error(err, "an issued invoice could not be recorded; trying again")
-		r.Clock.Sleep(time.Second)
-	}
-}
-
-// republish records an invoice from the status of its resource.
-func (r *LightningInvoiceReconciler) republish(ctx context.Context, object *v1alpha1.LightningInvoice, connection *Connection) (*v1alpha1.PaymentRecord, error) {
-	published, err := bolt11.Decode(object.Status.PaymentRequest)
-	if err != nil {
-		return nil, reconcile.TerminalError(errors.New("the status of a LightningInvoice without a record holds no invoice that can be read"))
-	}
-	return r.publish(ctx, object, invoice.RecordSpec(published, object.Status.PaymentRequest, object.Status.RequestID, connection.Record,
-		object.Spec.Asset))
-}
-
-// publishAttempts is how often an issued invoice is tried to be recorded before it is left to die unseen.
-const publishAttempts = 30
-
-// look asks the service for an invoice by its id and, where the service lost that, by its payment hash.
-func look(ctx context.Context, published *v1alpha1.PaymentRecord, service *utexo.Client) invoice.Seen {
-	found, presence, _ := service.ReceiveRequest(ctx, published.Spec.RequestID)
-	another := presence == utexo.Present && found.PaymentRequest != "" && found.PaymentRequest != published.Spec.PaymentRequest
-	switch {
-	case another: // only the list can tell
-	case presence == utexo.Present:
-		return map[utexo.ReceiveStatus]invoice.Seen{
-			utexo.ReceiveOpen: invoice.Open, utexo.ReceiveSettled: invoice.Settled, utexo.ReceiveExpired: invoice.Expired,
-			utexo.ReceiveFailed: invoice.Failed,
-		}[found.Status]
-	case presence == utexo.PresenceUnknown:
-		return invoice.NoAnswer
-	}
-	payments, err := service.ListPayments(ctx)
-	switch {
-	case errors.Is(err, utexo.ErrNotAvailable) && !another:
-		return invoice.Lost
-	case err != nil:
-		return invoice.NoAnswer
-	}
-	for _, one := range payments {
-		if one.PaymentHash == published.Spec.PaymentHash && one.Inbound && one.Status == utexo.SendSucceeded {
-			return invoice.Settled
-		}
-	}
-	return invoice.Lost
 }

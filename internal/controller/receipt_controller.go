@@ -24,8 +24,8 @@ import (
 	"github.com/utexo/utexo-operator/internal/record"
 )
 
-// ReceiptReconciler watches invoices whose LightningInvoice was deleted: the service cannot cancel them, so they may still be paid. A
-// payment is told as an event of the Wallet, and kept in the record.
+// ReceiptReconciler watches invoices whose LightningInvoice was deleted, or is settled by another of its invoices: the service cannot
+// cancel them, so they may still be paid. A payment is told as an event of the Wallet, and kept in the record.
 type ReceiptReconciler struct {
 	Client    client.Client
 	Reader    client.Reader
@@ -44,8 +44,8 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	if published == nil || err != nil {
 		return ctrl.Result{}, err
 	}
-	watched, err := r.watched(ctx, published)
-	if !watched || err != nil {
+	whose, err := r.unattributed(ctx, published)
+	if whose == "" || err != nil {
 		return ctrl.Result{}, err
 	}
 	holder := published.Journal.Holder
@@ -55,13 +55,13 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, err
 	case used.unusable != nil, !payment.SameWallet(used.connection.Record, published.Spec.Wallet):
 		return ctrl.Result{RequeueAfter: receiptPoll}, nil // it may come back while the invoice can be paid
-	case look(ctx, published, used.connection.Client) != invoice.Settled:
+	case look(ctx, published.Spec, used.connection.Client) != invoice.Settled:
 		return ctrl.Result{RequeueAfter: receiptPoll}, nil
 	}
 	now := metav1.NewMicroTime(r.Clock.Now())
 	journal := *published.Journal.DeepCopy()
 	journal.Reason, journal.CompletedAt = v1alpha1.EventUnattributedReceipt, &now
-	journal.Message = fmt.Sprintf("the invoice of the deleted LightningInvoice %s/%s was paid", holder.Namespace, holder.Name)
+	journal.Message = whose + " was paid"
 	if _, err := r.Records.Swap(ctx, published, journal); err != nil {
 		return resultFor(err)
 	}
@@ -72,25 +72,38 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	return ctrl.Result{}, nil
 }
 
-// watched reports whether the invoice of record may still be paid with no resource to show it.
-func (r *ReceiptReconciler) watched(ctx context.Context, published *v1alpha1.PaymentRecord) (bool, error) {
-	if published.Spec.Kind != v1alpha1.RecordLightningInvoice || published.Journal.CompletedAt != nil {
-		return false, nil
-	}
-	issued, err := bolt11.Decode(published.Spec.PaymentRequest)
-	if err != nil || r.Clock.Now().After(issued.ExpiresAt().Add(invoice.LateSettlement)) {
-		return false, nil
+// unattributed says whose the invoice of record is where it may still be paid with no resource to show it; empty where it cannot, or one
+// shows it.
+func (r *ReceiptReconciler) unattributed(ctx context.Context, published *v1alpha1.PaymentRecord) (string, error) {
+	if !r.mayBePaid(published) {
+		return "", nil
 	}
 	holder := published.Journal.Holder
 	var object v1alpha1.LightningInvoice
-	err = r.Reader.Get(ctx, client.ObjectKey{Namespace: holder.Namespace, Name: holder.Name}, &object)
-	if client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("reading LightningInvoice: %w", err)
+	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: holder.Namespace, Name: holder.Name}, &object)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return "", fmt.Errorf("reading LightningInvoice: %w", err)
+	case apierrors.IsNotFound(err) || string(object.UID) != holder.UID:
+		return fmt.Sprintf("the invoice of the deleted LightningInvoice %s/%s", holder.Namespace, holder.Name), nil
 	}
-	return apierrors.IsNotFound(err) || string(object.UID) != holder.UID, nil
+	if paid := invoice.SettledHash(&object.Status); paid != "" && paid != published.Spec.PaymentHash {
+		return fmt.Sprintf("a further invoice of the LightningInvoice %s/%s, which was paid before,", holder.Namespace, holder.Name), nil
+	}
+	return "", nil
 }
 
-// setup has the reconciler told of every LightningInvoice that goes, and at the start of all that went while nobody looked.
+// mayBePaid reports whether record is of an invoice that was not paid yet and may still be.
+func (r *ReceiptReconciler) mayBePaid(published *v1alpha1.PaymentRecord) bool {
+	if published.Spec.Kind != v1alpha1.RecordLightningInvoice || published.Journal.CompletedAt != nil {
+		return false
+	}
+	issued, err := bolt11.Decode(published.Spec.PaymentRequest)
+	return err == nil && !r.Clock.Now().After(issued.ExpiresAt().Add(invoice.LateSettlement))
+}
+
+// setup has the reconciler told of every LightningInvoice that goes, or that is settled after it was renewed, and at the start of all that
+// were while nobody looked.
 func (r *ReceiptReconciler) setup(mgr ctrl.Manager, namespace string) error {
 	missed := make(chan event.TypedGenericEvent[types.NamespacedName])
 	enqueue := handler.TypedFuncs[types.NamespacedName, reconcile.Request]{
@@ -98,13 +111,23 @@ func (r *ReceiptReconciler) setup(mgr ctrl.Manager, namespace string) error {
 			queue.Add(reconcile.Request{NamespacedName: e.Object})
 		},
 	}
-	deleted := handler.Funcs{
+	add := func(object client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		for _, name := range invoice.RecordNames(object.(*v1alpha1.LightningInvoice)) {
+			queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
+		}
+	}
+	left := handler.Funcs{
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: invoice.RecordName(string(e.Object.GetUID()))}})
+			add(e.Object, queue)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			if after := e.ObjectNew.(*v1alpha1.LightningInvoice); leavesInvoices(e.ObjectOld.(*v1alpha1.LightningInvoice), after) {
+				add(after, queue)
+			}
 		},
 	}
 	err := ctrl.NewControllerManagedBy(mgr).Named("receipt").
-		Watches(&v1alpha1.LightningInvoice{}, deleted).
+		Watches(&v1alpha1.LightningInvoice{}, left).
 		WatchesRawSource(source.TypedChannel(missed, enqueue)).
 		Complete(r)
 	if err != nil {
@@ -113,9 +136,14 @@ func (r *ReceiptReconciler) setup(mgr ctrl.Manager, namespace string) error {
 	return mgr.Add(leaderTask(func(ctx context.Context) error { return r.sweep(ctx, missed) }))
 }
 
-// sweep sends the records of all published invoices once. Most of them have their LightningInvoice and are left alone.
+// leavesInvoices reports whether a change of a LightningInvoice leaves invoices behind that it shows no longer.
+func leavesInvoices(before, after *v1alpha1.LightningInvoice) bool {
+	return after.Status.Renewals > 0 && after.Status.Phase == v1alpha1.InvoiceSettled && before.Status.Phase != v1alpha1.InvoiceSettled
+}
+
+// sweep sends the records of all invoices that may still be paid once. Most of them have their LightningInvoice and are left alone.
 func (r *ReceiptReconciler) sweep(ctx context.Context, into chan<- event.TypedGenericEvent[types.NamespacedName]) error {
-	names, err := r.Records.PublishedInvoices(ctx)
+	names, err := r.Records.PublishedInvoices(ctx, r.mayBePaid)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "invoices of deleted resources could not be looked for; they are at the next start")
 		return nil

@@ -88,6 +88,7 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		},
 		Invoice: &LightningInvoiceReconciler{
 			Client: cached, Clock: options.Clock, Status: status, Records: records, Connector: connector,
+			Projector: &Projector{Client: cached, Reader: reader},
 		},
 		Payment: &LightningPaymentReconciler{Payments: payments},
 		Send:    &OnchainSendReconciler{Payments: payments},

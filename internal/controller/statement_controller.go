@@ -37,7 +37,7 @@ type StatementReconciler struct {
 
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=statements,verbs=list;watch
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=statements/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;create
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
 
 // listRetry is how often a service is asked whose lists give no complete document.
 const listRetry = time.Hour
@@ -99,6 +99,9 @@ func (r *StatementReconciler) close(ctx context.Context, object *v1alpha1.Statem
 		switch {
 		case apierrors.IsAlreadyExists(err) && i == 0:
 			return r.written(ctx, object, period) // somebody was faster, and a document never changes
+		case apierrors.IsForbidden(err):
+			return nil, unusable(v1alpha1.ReasonTargetForbidden,
+				"the operator may not create ConfigMaps; grant its service account this verb by a Role and RoleBinding in namespace %s", object.Namespace), nil
 		case err != nil && !apierrors.IsAlreadyExists(err):
 			return nil, nil, fmt.Errorf("writing a document: %w", err)
 		}

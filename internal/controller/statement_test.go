@@ -437,7 +437,7 @@ func TestStatementIsHeld(t *testing.T) {
 		},
 		"the wallet is another namespace's": {
 			change: func(s *v1alpha1.Statement) { s.Spec.WalletRef.Namespace = "elsewhere" },
-			want:   verdict{reason: v1alpha1.ReasonInvalidSpec},
+			want:   verdict{reason: v1alpha1.ReasonWalletNotAllowed},
 		},
 		"a schedule never comes due": {
 			change: func(s *v1alpha1.Statement) { s.Spec.Period, s.Spec.Schedule = nil, "0 0 30 2 *" },
@@ -647,7 +647,10 @@ func TestStatementOfASharedNode(t *testing.T) {
 	second := w.mainWallet(sandbox.Reference)
 	second.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "second"}
 	second.Spec.Keys.SecretRef.Name = "second"
+	second.Spec.Signer = &v1alpha1.WalletSigner{AssetPolicy: v1alpha1.AssetPolicyWarn}
 	w.create(second)
+	wallet := w.wallet("main")
+	w.change(wallet, func() { wallet.Spec.Signer = second.Spec.Signer })
 	w.syncWallet()
 	w.pass(second)
 	shop := made(w, testkit.MakeLightningInvoice("shop").Namespace(w.namespace).AmountSats(7000).Obj())

@@ -1,6 +1,8 @@
 package invoice
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,9 +55,10 @@ func FuzzDecide(f *testing.F) {
 	for n := range byte(48) {
 		f.Add([]byte{n % 2, n % 6, n % 5, 0, 0, 0, 0, n % 8, n % 9, 0})
 		f.Add([]byte{n % 2, n % 6, 3, n % 4, n % 3, n % 2, n % 7, n % 8, n % 9, 1})
+		f.Add([]byte{1, n % 7, n % 4, 0, 0, 0, 0, n % 7, n % 8, 0, 1, 1 + n%3, n % 8, n % 2, n % 6, n % 7, 1, n % 5, n % 8, 0, 3, 0})
 	}
 	phases := []v1alpha1.InvoicePhase{
-		"", v1alpha1.InvoicePending, v1alpha1.InvoiceOpen, v1alpha1.InvoiceSettled, v1alpha1.InvoiceExpired, v1alpha1.InvoiceFailed,
+		"", v1alpha1.InvoicePending, v1alpha1.InvoiceOpen, v1alpha1.InvoiceSettled, v1alpha1.InvoiceExpired, v1alpha1.InvoiceFailed, v1alpha1.InvoiceRenewing,
 	}
 	moments := []time.Time{t0, t0.Add(time.Second), expires.Add(-time.Second), expires, over.Add(-time.Second), over, over.AddDate(1, 0, 0), t0.Add(-time.Hour)}
 	text := encode(f)
@@ -95,6 +98,31 @@ func FuzzDecide(f *testing.F) {
 			settled := metav1.NewMicroTime(t0)
 			facts.Record.Journal.Reason, facts.Record.Journal.CompletedAt = v1alpha1.ReasonSettled, &settled
 		}
+		// The same of one that renews, of what was renewed, and of what was seen of that.
+		renewing := choose(2) == 1
+		if renewing {
+			object.Spec.Renewal = v1alpha1.RenewOnExpiry
+		}
+		if facts.Record != nil {
+			facts.Renewal = int32(choose(4))
+			object.Status.Renewals = facts.Renewal
+			if facts.Sighting != nil {
+				facts.Earlier = map[int32]Seen{}
+			}
+			for n := range facts.Renewal {
+				past := v1alpha1.InvoiceGeneration{Renewal: n, Outcome: v1alpha1.OutcomeWatched, ExpiresAt: &metav1.Time{Time: moments[choose(len(moments))]}}
+				if choose(2) == 1 {
+					object.Status.History = append(object.Status.History, past)
+				} else {
+					facts.Past = append(facts.Past, past)
+				}
+				if facts.Earlier != nil {
+					facts.Earlier[n] = Seen(choose(6))
+				}
+			}
+			facts.NoIssuing = obstacles[choose(2)]
+		}
+		paidBefore := slices.ContainsFunc(slices.Collect(maps.Values(facts.Earlier)), func(s Seen) bool { return s == Settled })
 		before := object.DeepCopy()
 		d := Decide(facts, now)
 		if object.Status.Phase != before.Status.Phase || object.Status.IssueAttempts != before.Status.IssueAttempts {
@@ -111,8 +139,11 @@ func FuzzDecide(f *testing.F) {
 		}
 		switch d.Step {
 		case Issue:
-			if facts.Record != nil || facts.Waiting != nil || facts.Held != nil || object.Status.Phase == v1alpha1.InvoiceFailed ||
-				d.Status.IssueAttempts < 1 || d.Status.IssueAttempts > MaxIssueAttempts {
+			first := facts.Record == nil && facts.Waiting == nil && object.Status.Phase != v1alpha1.InvoiceFailed
+			expired := facts.Sighting != nil && !slices.Contains([]Seen{NoAnswer, Lost, Settled}, *facts.Sighting) &&
+				(*facts.Sighting == Expired || !now.Before(expires))
+			next := facts.Record != nil && renewing && expired && facts.NoIssuing == nil && !paid && !paidBefore
+			if !first && !next || facts.Held != nil || d.Status.IssueAttempts < 1 || d.Status.IssueAttempts > MaxIssueAttempts {
 				t.Fatalf("issued: %+v of %+v", d, facts)
 			}
 		case Observe:
@@ -129,11 +160,17 @@ func FuzzDecide(f *testing.F) {
 		if d.Status.PaymentRequest != text || d.Status.RequestID != "request-1" || d.Status.PaymentHash != issued.PaymentHashHex() {
 			t.Fatalf("published is %s, shown %+v", text, d.Status)
 		}
+		if len(d.Status.History) != int(facts.Renewal) || d.Status.Renewals != facts.Renewal {
+			t.Fatalf("after %d renewals it tells of %d, and of %+v", facts.Renewal, d.Status.Renewals, d.Status.History)
+		}
+		if d.PaidEarlier != nil && (facts.Earlier[d.PaidEarlier.Renewal] != Settled || d.Status.Phase != v1alpha1.InvoiceSettled) {
+			t.Fatalf("paid is %+v of %+v", d.PaidEarlier, facts.Earlier)
+		}
 		settled := paid || object.Status.Phase == v1alpha1.InvoiceSettled
 		if settled && (d.Step != Rest || d.Status.Phase != v1alpha1.InvoiceSettled) {
 			t.Fatalf("what was paid is %s", d.Status.Phase)
 		}
-		if !settled && d.Step == Rest && d.Status.Phase == v1alpha1.InvoiceSettled && (facts.Sighting == nil || *facts.Sighting != Settled) {
+		if !settled && d.Step == Rest && d.Status.Phase == v1alpha1.InvoiceSettled && (facts.Sighting == nil || *facts.Sighting != Settled) && !paidBefore {
 			t.Fatalf("settled by %+v", facts)
 		}
 	})

@@ -2,7 +2,7 @@
 //
 // The service has no key for an invoice: a lost answer cannot be asked for again. It need not be, since an invoice that nobody saw
 // cannot be paid. What must hold is that at most one is ever published for a resource, which the record in-<UID> sees to: creating it
-// is publishing, and a second one is refused.
+// is publishing, and a second one is refused. A resource that renews has one such record for each renewal.
 package invoice
 
 import (
@@ -26,7 +26,7 @@ const MaxIssueAttempts = 3
 // LateSettlement is how long after its expiry an invoice is watched: a payment that was on its way may settle it.
 const LateSettlement = 7200*time.Second + 15*time.Minute
 
-// RecordName is the name of the record of the invoice that a resource published.
+// RecordName is the name of the record of the first invoice that a resource published.
 func RecordName(uid string) string { return "in-" + uid }
 
 // Seen is what a look at the service showed of an invoice.
@@ -59,16 +59,23 @@ const (
 // Facts is everything that Decide looks at.
 type Facts struct {
 	Invoice *v1alpha1.LightningInvoice
-	// Record is the published invoice; nil before.
-	Record *v1alpha1.PaymentRecord
+	// Record is the invoice that was published last; nil before. Renewal says which renewal published it; 0 is the first invoice.
+	Record  *v1alpha1.PaymentRecord
+	Renewal int32
+	// Past are invoices before Record that the status does not tell of yet.
+	Past []v1alpha1.InvoiceGeneration
 	// Waiting is why the wallet cannot be used now.
 	Waiting *payment.Obstacle
+	// NoIssuing is why no further invoice is issued now, although the service can be asked about those that were.
+	NoIssuing *payment.Obstacle
 	// Held is what the last step ran into.
 	Held *payment.Obstacle
 	// NotIssued tells that the attempt of this pass provably left no invoice behind, so that it does not count.
 	NotIssued bool
 	// Sighting is what a look at the service showed in this pass; nil where none was made.
 	Sighting *Seen
+	// Earlier is what the same look showed of the invoices before Record that are watched, by renewal; nil where none was made.
+	Earlier  map[int32]Seen
 	Deleting bool
 }
 
@@ -77,7 +84,12 @@ type Decision struct {
 	Step   Step
 	Status v1alpha1.LightningInvoiceStatus
 	// Journal, where it is not nil, is written to the record before the status: that the invoice was paid outlives the status.
-	Journal      *v1alpha1.PaymentJournal
+	Journal *v1alpha1.PaymentJournal
+	// PaidEarlier is the invoice before Record that was paid. Its record is told as well, before the status.
+	PaidEarlier *v1alpha1.InvoiceGeneration
+	// GiveUp tells to record that the invoice which was asked for is not published any more. Another process may still have an answer
+	// to publish: who is first counts.
+	GiveUp       bool
 	RequeueAfter time.Duration
 	Events       []payment.Event
 }
@@ -92,30 +104,62 @@ type Decision struct {
 //	yes         settled before                     Rest, Settled
 //	yes         expired, watched long enough       Rest, Expired
 //	yes         not looked at in this pass         Observe
+//	yes         an earlier invoice seen settled    Rest, Settled
+//	yes         seen expired unpaid, renews        as one that is not published, but Renewing for Pending
 //	yes         otherwise                          Rest, by what was seen
 func Decide(f Facts, now time.Time) Decision {
+	decision := decide(f, now)
+	if status := &decision.Status; decision.Step == Rest && !f.Deleting && status.Phase != v1alpha1.InvoiceSettled && len(Watched(status)) > 0 {
+		decision.RequeueAfter = Sooner(decision.RequeueAfter, lateLook)
+	}
+	return decision
+}
+
+func decide(f Facts, now time.Time) Decision {
 	status := *f.Invoice.Status.DeepCopy()
 	status.ObservedGeneration = f.Invoice.Generation
 	switch {
 	case f.Record == nil:
 		return decideUnpublished(f, status, now)
-	case IsGivenUp(f.Record):
-		return decideGivenUp(f, status, now)
-	}
-	publish(&status, f.Record)
-	expires := status.ExpiresAt.Time
-	watched := now.Before(expires.Add(LateSettlement))
-	switch {
 	case f.Deleting:
 		return Decision{Status: f.Invoice.Status}
+	}
+	remember(&status, f)
+	publish(&status, f.Record)
+	switch {
 	case status.Phase == v1alpha1.InvoiceSettled:
-		return rest(f, status, v1alpha1.InvoiceSettled, settledSummary, now, 0)
-	case f.Sighting == nil && f.Waiting == nil && f.Held == nil && (watched || !isGivenUp(status.Phase)):
+		return rest(f, status, v1alpha1.InvoiceSettled, settledSummaryOf(&status), now, 0)
+	case isDue(f, &status, now):
 		return Decision{Step: Observe, Status: status}
+	}
+	if paid := paidEarlier(f, &status); paid != nil {
+		return settleEarlier(f, status, paid, now)
+	}
+	conclude(f, &status, now)
+	switch {
+	case IsGivenUp(f.Record):
+		return decideGivenUp(f, status, now)
 	case f.Sighting == nil:
 		return unseen(f, status, now)
 	}
 	return decideSeen(f, status, *f.Sighting, now)
+}
+
+// isDue reports whether the service is to be looked at, and can be.
+func isDue(f Facts, status *v1alpha1.LightningInvoiceStatus, now time.Time) bool {
+	if f.Waiting != nil || f.Held != nil {
+		return false
+	}
+	if IsGivenUp(f.Record) {
+		return f.Earlier == nil && len(Watched(status)) > 0
+	}
+	open := isWatched(status, now) || !isGivenUp(status.Phase) || renews(f)
+	return f.Sighting == nil && (open || len(Watched(status)) > 0)
+}
+
+// isWatched reports whether a payment may still settle the latest invoice.
+func isWatched(status *v1alpha1.LightningInvoiceStatus, now time.Time) bool {
+	return now.Before(status.ExpiresAt.Add(LateSettlement))
 }
 
 // IsGivenUp reports whether record says that no invoice of the resource is published any more.
@@ -130,9 +174,6 @@ func GiveUp(wallet string, ready *metav1.Condition) (v1alpha1.PaymentRecordSpec,
 
 // decideGivenUp is for an invoice that was given up before one was published.
 func decideGivenUp(f Facts, status v1alpha1.LightningInvoiceStatus, now time.Time) Decision {
-	if f.Deleting {
-		return Decision{Status: f.Invoice.Status}
-	}
 	return rest(f, status, v1alpha1.InvoiceFailed, readiness.Summary{
 		Outcome: readiness.DeadEnd, Reason: f.Record.Journal.Reason, Message: f.Record.Journal.Message,
 	}, now, 0)
@@ -145,18 +186,28 @@ func isGivenUp(phase v1alpha1.InvoicePhase) bool {
 }
 
 func decideUnpublished(f Facts, status v1alpha1.LightningInvoiceStatus, now time.Time) Decision {
+	switch {
+	case f.Deleting:
+		return Decision{Status: f.Invoice.Status}
+	case status.Phase == v1alpha1.InvoiceFailed: // nobody expects an invoice of it any more
+		return Decision{Status: status, GiveUp: status.IssueAttempts > 0}
+	}
 	obstacle := f.Waiting
 	if obstacle == nil {
 		obstacle = f.Held
 	}
+	decision := issue(f, status, v1alpha1.InvoicePending, obstacle, now)
+	// Where the service was never asked, nobody has an answer to publish.
+	decision.GiveUp = decision.Status.Phase == v1alpha1.InvoiceFailed && decision.Status.IssueAttempts > 0
+	return decision
+}
+
+// issue has the next invoice asked for, in phase while there is none. It fails where that came to nothing too often, or cannot work.
+func issue(f Facts, status v1alpha1.LightningInvoiceStatus, phase v1alpha1.InvoicePhase, obstacle *payment.Obstacle, now time.Time) Decision {
 	if f.NotIssued && status.IssueAttempts > 0 {
 		status.IssueAttempts--
 	}
 	switch {
-	case f.Deleting:
-		return Decision{Status: f.Invoice.Status}
-	case status.Phase == v1alpha1.InvoiceFailed:
-		return Decision{Status: status} // nobody expects an invoice of it any more
 	case obstacle != nil && obstacle.DeadEnd:
 		return rest(f, status, v1alpha1.InvoiceFailed, readiness.Summary{
 			Outcome: readiness.DeadEnd, Reason: obstacle.Reason, Message: obstacle.Message,
@@ -168,16 +219,23 @@ func decideUnpublished(f Facts, status v1alpha1.LightningInvoiceStatus, now time
 				status.IssueAttempts),
 		}, now, 0)
 	case obstacle != nil:
-		return rest(f, status, v1alpha1.InvoicePending, readiness.Summary{Reason: obstacle.Reason, Message: obstacle.Message}, now, obstacle.RetryAfter)
+		return rest(f, status, phase, readiness.Summary{Reason: obstacle.Reason, Message: obstacle.Message}, now, obstacle.RetryAfter)
 	}
 	status.IssueAttempts++
-	return project(f, Issue, status, v1alpha1.InvoicePending, readiness.Summary{
+	return project(f, Issue, status, phase, readiness.Summary{
 		Reason: v1alpha1.ReasonProgressing, Message: "asking the service for the invoice",
 	}, now, 0)
 }
 
-// publish copies what was published into the status, where it may have been lost.
+// publish copies what was published into the status, where it may have been lost. Of an invoice that was given up that is nothing.
 func publish(status *v1alpha1.LightningInvoiceStatus, record *v1alpha1.PaymentRecord) {
+	if IsGivenUp(record) {
+		if status.Renewals > 0 { // and the status may still show the one before
+			status.RecordRef, status.RequestID, status.PaymentRequest, status.PaymentHash = record.Name, "", "", ""
+			status.CreatedAt, status.ExpiresAt = nil, nil
+		}
+		return
+	}
 	status.RecordRef = record.Name
 	status.RequestID = record.Spec.RequestID
 	status.PaymentRequest = record.Spec.PaymentRequest
@@ -208,14 +266,18 @@ func unseen(f Facts, status v1alpha1.LightningInvoiceStatus, now time.Time) Deci
 	if obstacle == nil {
 		obstacle = f.Held
 	}
-	watched := now.Before(status.ExpiresAt.Add(LateSettlement))
+	watched := isWatched(&status, now)
 	after := time.Duration(0)
 	if watched {
 		after = pollAfter(&status, now)
 	}
 	switch {
+	case isGivenUp(status.Phase) && renews(f): // which takes a look
+		return keep(f, status, max(after, time.Minute))
 	case isGivenUp(status.Phase):
-		return Decision{Status: status, RequeueAfter: after}
+		return keep(f, status, after)
+	case renews(f) && !now.Before(status.ExpiresAt.Time):
+		return unseenExpiry(f, status, obstacle, now)
 	case !watched:
 		return unwatched(f, status, obstacle, now)
 	}
@@ -250,20 +312,23 @@ func decideSeen(f Facts, status v1alpha1.LightningInvoiceStatus, seen Seen, now 
 	switch {
 	case seen == NoAnswer:
 		return unseen(f, status, now)
-	case seen == Lost && isGivenUp(status.Phase):
-		return Decision{Status: status, RequeueAfter: after}
+	case seen == Lost && isGivenUp(status.Phase) && !(expired && renews(f) && status.Phase == v1alpha1.InvoiceFailed):
+		return keep(f, status, after)
 	case seen == Settled:
-		settled, recorded := metav1.NewTime(now.Truncate(time.Second)), metav1.NewMicroTime(now.Truncate(time.Second))
+		settled := metav1.NewTime(now.Truncate(time.Second))
 		status.SettledAt = &settled
 		decision := rest(f, status, v1alpha1.InvoiceSettled, settledSummary, now, 0)
-		decision.Journal = f.Record.Journal.DeepCopy()
-		decision.Journal.Reason, decision.Journal.CompletedAt = v1alpha1.ReasonSettled, &recorded
+		decision.Journal = SettledJournal(f.Record, settled)
 		if isGivenUp(f.Invoice.Status.Phase) {
 			decision.Events = []payment.Event{{
 				Reason: v1alpha1.EventInvoiceSettledLate, Message: "the invoice was paid after it had been given up: a payment was on its way",
 			}}
 		}
 		return decision
+	case seen == Failed && !expired && renews(f):
+		return rest(f, status, v1alpha1.InvoiceFailed, readiness.Summary{
+			Reason: v1alpha1.ReasonPaymentFailed, Message: "the service says that the invoice failed; the next one is issued when it has expired",
+		}, now, after)
 	case seen == Failed && !expired:
 		return rest(f, status, v1alpha1.InvoiceFailed, readiness.Summary{
 			Outcome: readiness.DeadEnd, Reason: v1alpha1.ReasonPaymentFailed,
@@ -271,6 +336,8 @@ func decideSeen(f Facts, status v1alpha1.LightningInvoiceStatus, seen Seen, now 
 		}, now, after)
 	case seen == Lost && expired:
 		return rest(f, status, v1alpha1.InvoiceExpired, lostSummary, now, after)
+	case (seen == Expired || seen == Failed || expired) && renews(f):
+		return renew(f, status, now)
 	case seen == Expired || seen == Failed || expired:
 		return rest(f, status, v1alpha1.InvoiceExpired, expiredSummary, now, after)
 	case seen == Lost:
@@ -354,6 +421,21 @@ func project(f Facts, step Step, status v1alpha1.LightningInvoiceStatus, phase v
 	status.Phase = phase
 	status.Conditions = readiness.Conditions(f.Invoice.Status.Conditions, f.Invoice.Generation, summary, now)
 	return Decision{Step: step, Status: status, RequeueAfter: after}
+}
+
+// SettledJournal is what the record of an invoice says once it was paid, so that this outlives the status.
+func SettledJournal(record *v1alpha1.PaymentRecord, at metav1.Time) *v1alpha1.PaymentJournal {
+	journal, completed := record.Journal.DeepCopy(), metav1.NewMicroTime(at.Time)
+	journal.Reason, journal.CompletedAt = v1alpha1.ReasonSettled, &completed
+	return journal
+}
+
+// keep changes nothing but the generation that the status is about.
+func keep(f Facts, status v1alpha1.LightningInvoiceStatus, after time.Duration) Decision {
+	for i := range status.Conditions {
+		status.Conditions[i].ObservedGeneration = f.Invoice.Generation
+	}
+	return Decision{Status: status, RequeueAfter: after}
 }
 
 // Check holds an invoice that the service issued against what was asked for, before anybody sees it.

@@ -195,21 +195,22 @@ func (s *Store) AnyPublishedInvoice(ctx context.Context, fingerprint, server str
 	return nil, nil
 }
 
-// PublishedInvoices returns the names of the records of all LightningInvoices that published one.
-func (s *Store) PublishedInvoices(ctx context.Context) ([]string, error) {
+// PublishedInvoices returns the names of the records of LightningInvoices that are wanted. There may be very many: they are read by the page.
+func (s *Store) PublishedInvoices(ctx context.Context, wanted func(*v1alpha1.PaymentRecord) bool) ([]string, error) {
 	var names []string
-	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("PaymentRecordList"))
-	for {
-		err := s.Reader.List(ctx, list, client.InNamespace(s.Namespace), client.MatchingLabels{LabelKind: string(v1alpha1.RecordLightningInvoice)},
-			client.Limit(500), client.Continue(list.Continue))
+	for next := ""; ; {
+		var list v1alpha1.PaymentRecordList
+		err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), client.MatchingLabels{LabelKind: string(v1alpha1.RecordLightningInvoice)},
+			client.Limit(500), client.Continue(next))
 		if err != nil {
 			return nil, fmt.Errorf("listing payment records: %w", err)
 		}
 		for i := range list.Items {
-			names = append(names, list.Items[i].Name)
+			if wanted(&list.Items[i]) {
+				names = append(names, list.Items[i].Name)
+			}
 		}
-		if list.Continue == "" {
+		if next = list.Continue; next == "" {
 			return names, nil
 		}
 	}

@@ -452,3 +452,21 @@ func MakeStatement(namespace, name string) *v1alpha1.Statement {
 		WalletRef: v1alpha1.WalletReference{Name: "main"}, Format: v1alpha1.FormatCSV, Source: v1alpha1.SourceService, HistoryLimit: 12,
 	}}
 }
+
+// Renews sets spec.renewal to OnExpiry.
+func (b *LightningInvoiceBuilder) Renews() *LightningInvoiceBuilder {
+	b.obj.Spec.Renewal = v1alpha1.RenewOnExpiry
+	return b
+}
+
+// PublishToConfigMap sets spec.publishTo to a ConfigMap.
+func (b *LightningInvoiceBuilder) PublishToConfigMap(name string) *LightningInvoiceBuilder {
+	b.obj.Spec.PublishTo = &v1alpha1.InvoiceTarget{ConfigMapRef: &v1alpha1.TargetReference{Name: name}}
+	return b
+}
+
+// PublishToSecret sets spec.publishTo to a Secret.
+func (b *LightningInvoiceBuilder) PublishToSecret(name string) *LightningInvoiceBuilder {
+	b.obj.Spec.PublishTo = &v1alpha1.InvoiceTarget{SecretRef: &v1alpha1.TargetReference{Name: name}}
+	return b
+}

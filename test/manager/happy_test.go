@@ -86,6 +86,7 @@ func TestHappyPath(t *testing.T) {
 		return errors.Join(because(deposit.Status.Conditions, metav1.ConditionTrue, v1alpha1.ReasonAddressIssued),
 			because(settlement.Status.Conditions, metav1.ConditionTrue, v1alpha1.ReasonSettlementDone))
 	})
+	documented.grantDocuments()
 	books := testkit.MakeStatement(documented.namespace, "books")
 	books.Spec.Period = &v1alpha1.StatementPeriod{From: metav1.NewTime(time.Now().Add(-48 * time.Hour)), To: metav1.NewTime(time.Now().Add(-24 * time.Hour))}
 	documented.create(books)

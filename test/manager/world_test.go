@@ -95,7 +95,19 @@ func (w *world) addWalletWithoutGrant(name string) *v1alpha1.Wallet {
 // grant lets the operator read Secrets of this namespace, with the Role that is shipped for that.
 func (w *world) grant(secrets ...string) {
 	w.t.Helper()
-	file, err := os.Open(filepath.Join(kubectl.Root, "config", "wallet-secrets-access", "role.yaml"))
+	w.grantAs("wallet-secrets-access", secrets[0], func(role *rbacv1.Role) { role.Rules[0].ResourceNames = secrets })
+}
+
+// grantDocuments lets the operator write ConfigMaps.
+func (w *world) grantDocuments() {
+	w.t.Helper()
+	w.grantAs("invoice-targets-access", "documents", func(*rbacv1.Role) {})
+}
+
+// grantAs creates the role and binding of a component, under a name of their own.
+func (w *world) grantAs(component, name string, change func(*rbacv1.Role)) {
+	w.t.Helper()
+	file, err := os.Open(filepath.Join(kubectl.Root, "config", component, "role.yaml"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -108,9 +120,10 @@ func (w *world) grant(secrets ...string) {
 			w.t.Fatalf("reading %s: %v", file.Name(), err)
 		}
 		object.SetNamespace(w.namespace)
-		object.SetName(object.GetName() + "-" + secrets[0])
+		object.SetName(object.GetName() + "-" + name)
 	}
-	role.Rules[0].ResourceNames, binding.RoleRef.Name = secrets, role.Name
+	change(&role)
+	binding.RoleRef.Name = role.Name
 	w.create(&role)
 	w.create(&binding)
 }
