@@ -203,6 +203,9 @@ func limitCases() []fieldCases {
 				"spec.limits.allowedDestinations[0].assetID":              length(8, 128),
 				"spec.limits.allowedDestinations[0].maxAssetAmount":       atLeast(1),
 				"spec.limits.allowedDestinations[1].address":              length(14, 128),
+				"spec.settlement.mode":                                    oneOf(v1alpha1.SettleManual, v1alpha1.SettleAutomatic),
+				"spec.settlement.minimumSats":                             between(0, 2_100_000_000_000_000),
+				"spec.settlement.interval":                                length(0, 32, func(n int) string { return strings.Repeat("0", max(0, n-2)) + "9h" }),
 				"spec.allowedNamespaces.selector.matchExpressions[0].key": required(), "spec.allowedNamespaces.selector.matchExpressions[0].operator": required(),
 				"spec.allowedNamespaces.from": append(required(), oneOf(v1alpha1.NamespacesSame, v1alpha1.NamespacesAll, v1alpha1.NamespacesSelector)...),
 				"status.masterFingerprint":    length(0, 8),
@@ -535,6 +538,7 @@ func fullWallet() client.Object {
 	w.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesSelector, Selector: &metav1.LabelSelector{
 		MatchLabels: map[string]string{"team": "a"}, MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "b", Operator: "In", Values: []string{"c"}}},
 	}}
+	w.Spec.Settlement = &v1alpha1.WalletSettlement{Mode: v1alpha1.SettleAutomatic, MinimumSats: 1, Interval: &metav1.Duration{Duration: time.Hour}}
 	w.Spec.Signer = remoteSigner()
 	w.Spec.Signer.AssetPolicy = v1alpha1.AssetPolicyWarn
 	w.Spec.Signer.Remote.CABundleRef, w.Spec.Signer.Remote.Timeout = &v1alpha1.KeyReference{Name: "ca", Key: "ca.crt"}, &metav1.Duration{Duration: time.Second}
@@ -1040,7 +1044,7 @@ func TestDefaults(t *testing.T) {
 			"OnchainSend spec.feeRate", "OnchainSend spec.maxFeeSats", "OnchainSend spec.mode", "OnchainSend status", "OnchainSend status.observedGeneration",
 			"Settlement status", "Settlement status.observedGeneration",
 			"Statement spec.format", "Statement spec.historyLimit", "Statement spec.source", "Statement status", "Statement status.observedGeneration",
-			"Wallet spec.endpoint.profile", "Wallet spec.signer.type", "Wallet status", "Wallet status.observedGeneration",
+			"Wallet spec.endpoint.profile", "Wallet spec.settlement.mode", "Wallet spec.signer.type", "Wallet status", "Wallet status.observedGeneration",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("defaults with cases (-tested +declared):\n%s", diff)

@@ -189,8 +189,14 @@ func creations() map[string]ruleCase {
 		destination = "spec.limits.allowedDestinations[0]: set nodePublicKey, address or assetID"
 		alone       = "spec.limits.allowedDestinations[0]: an address stands alone: it is sent bitcoin, on-chain"
 		ofAsset     = "spec.limits.allowedDestinations[0]: maxAssetAmount needs assetID"
+		interval    = "spec.settlement.interval: interval must be a duration between 5m and 168h, for example 1h"
 		selector    = "spec.allowedNamespaces: from: Selector needs a selector"
 	)
+	settling := func(interval time.Duration) client.Object {
+		return edit(wallet().Obj(), func(w *v1alpha1.Wallet) {
+			w.Spec.Settlement = &v1alpha1.WalletSettlement{Mode: v1alpha1.SettleAutomatic, Interval: &metav1.Duration{Duration: interval}}
+		})
+	}
 	limited := func(limits v1alpha1.WalletLimits) client.Object {
 		return edit(wallet().Obj(), func(w *v1alpha1.Wallet) { w.Spec.Limits = &limits })
 	}
@@ -222,6 +228,11 @@ func creations() map[string]ruleCase {
 		"an address and a node":            {rule: alone, to: allowing(v1alpha1.AllowedDestination{Address: address, NodePublicKey: node}), want: []string{alone}},
 		"an address and an asset":          {rule: alone, to: allowing(v1alpha1.AllowedDestination{Address: address, AssetID: assetID}), want: []string{alone}},
 		"a bound of no asset":              {rule: ofAsset, to: allowing(v1alpha1.AllowedDestination{NodePublicKey: node, MaxAssetAmount: new(int64(1))}), want: []string{ofAsset}},
+
+		"a settlement every 5 minutes":        {rule: interval, to: settling(5 * time.Minute)},
+		"a settlement every week":             {rule: interval, to: settling(168 * time.Hour)},
+		"a settlement more often than that":   {rule: interval, to: settling(5*time.Minute - time.Second), want: []string{interval}},
+		"a settlement less often than a week": {rule: interval, to: settling(168*time.Hour + time.Second), want: []string{interval}},
 
 		"no other namespaces":    {rule: selector, to: from(v1alpha1.NamespacesSame, nil)},
 		"all namespaces":         {rule: selector, to: from(v1alpha1.NamespacesAll, nil)},

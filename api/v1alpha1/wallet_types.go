@@ -81,6 +81,10 @@ type WalletSpec struct {
 	// +optional
 	Signer *WalletSigner `json:"signer,omitempty"`
 
+	// settlement says when the wallet's balance is put into channels; left out, only by Settlements that somebody declares.
+	// +optional
+	Settlement *WalletSettlement `json:"settlement,omitempty"`
+
 	// suspend, while true, lets no payment from this wallet start or be submitted. What was submitted is still observed.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -165,6 +169,39 @@ type AllowedDestination struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	MaxAssetAmount *int64 `json:"maxAssetAmount,omitempty"`
+}
+
+// SettlementMode says who declares a wallet's Settlements.
+// +kubebuilder:validation:Enum=Manual;Automatic
+type SettlementMode string
+
+// Settlement modes.
+const (
+	// SettleManual leaves Settlements to people and programs.
+	SettleManual SettlementMode = "Manual"
+	// SettleAutomatic has the operator declare one an interval.
+	SettleAutomatic SettlementMode = "Automatic"
+)
+
+// WalletSettlement says when the balance of a wallet is put into channels.
+type WalletSettlement struct {
+	// mode: Manual (default) leaves it to whoever declares a Settlement; Automatic declares one every interval.
+	// +optional
+	// +default="Manual"
+	Mode SettlementMode `json:"mode,omitempty"`
+
+	// minimumSats that must be spendable on-chain for an automatic Settlement, in sat; default 0.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2100000000000000
+	MinimumSats int64 `json:"minimumSats,omitempty"`
+
+	// interval of automatic Settlements, between 5m and 168h, for example 6h; default 1h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5m') && duration(self) <= duration('168h')",message="interval must be a duration between 5m and 168h, for example 1h"
+	Interval *metav1.Duration `json:"interval,omitempty"`
 }
 
 // NamespacesFrom says which namespaces are meant.

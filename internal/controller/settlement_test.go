@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/sandbox"
@@ -206,4 +210,65 @@ func TestOneFaultAtEachCallOfASettlement(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestAutomaticSettlement declares one Settlement an interval, from what the wallet wants.
+func TestAutomaticSettlement(t *testing.T) {
+	w := funded(t)
+	wallet := w.wallet("main")
+	want := func(settlement v1alpha1.WalletSettlement) {
+		w.change(wallet, func() { wallet.Spec.Settlement = &settlement })
+		w.pass(wallet)
+	}
+	list := func() []v1alpha1.Settlement {
+		var list v1alpha1.SettlementList
+		if err := w.api.List(t.Context(), &list, client.InNamespace(w.namespace)); err != nil {
+			t.Fatal(err)
+		}
+		return list.Items
+	}
+	declared := func(count int, when string) {
+		t.Helper()
+		if got := list(); len(got) != count {
+			t.Errorf("%s there are %d Settlements, want %d", when, len(got), count)
+		}
+	}
+	want(v1alpha1.WalletSettlement{Mode: v1alpha1.SettleManual})
+	declared(0, "by hand")
+	want(v1alpha1.WalletSettlement{Mode: v1alpha1.SettleAutomatic, MinimumSats: 1_000_000_000_000})
+	declared(0, "with too little to settle")
+	want(v1alpha1.WalletSettlement{Mode: v1alpha1.SettleAutomatic, Interval: &metav1.Duration{Duration: 6 * time.Hour}})
+	declared(1, "once there is enough")
+	for range 3 {
+		w.clock.Step(6 * time.Hour)
+		w.pass(wallet)
+	}
+	declared(1, "while the first is under way")
+	first := list()[0]
+	w.reach(&first, v1alpha1.ReasonSettlementDone)
+	w.pass(wallet)
+	declared(2, "once the first is over")
+	second := list()[1]
+	if second.Name == first.Name {
+		second = list()[0]
+	}
+	w.reach(&second, v1alpha1.ReasonSettlementDone)
+	for range 20 {
+		w.pass(wallet)
+	}
+	declared(2, "later in the same interval")
+	if owner := second.OwnerReferences; len(owner) != 1 || owner[0].UID != wallet.UID {
+		t.Errorf("the Settlement is owned by %+v", owner)
+	}
+	w.clock.Step(6 * time.Hour)
+	w.change(wallet, func() { wallet.Spec.Suspend = true })
+	w.pass(wallet)
+	declared(2, "while the wallet is suspended")
+	w.change(wallet, func() { wallet.Spec.Suspend = false })
+	w.at("K create Settlement", true, func() { panic(crashed{}) })
+	_, _ = w.reconcile(wallet)
+	w.boundary = nil
+	w.start()
+	w.pass(wallet)
+	declared(3, "after a crash behind the declaration")
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/utexo/utexo-operator/internal/readiness"
 	"github.com/utexo/utexo-operator/internal/record"
 	"github.com/utexo/utexo-operator/internal/remotesigner"
+	"github.com/utexo/utexo-operator/internal/settlement"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
 
@@ -52,6 +53,7 @@ type verified struct {
 
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=wallets,verbs=get;list;watch
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=wallets/status,verbs=patch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=settlements,verbs=create
 
 // Reconcile brings the status of one Wallet up to what its service says.
 func (r *WalletReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
@@ -89,7 +91,35 @@ func (r *WalletReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if err := r.Status.Write(ctx, before, &wallet); err != nil {
 		return resultFor(err)
 	}
+	if obstacle == nil {
+		if err := r.settle(ctx, &wallet); err != nil {
+			return resultFor(err)
+		}
+	}
 	return ctrl.Result{RequeueAfter: after}, nil
+}
+
+// settle declares the Settlement that the wallet wants now, unless the last one is still under way.
+func (r *WalletReconciler) settle(ctx context.Context, wallet *v1alpha1.Wallet) error {
+	due := settlement.Due(wallet, r.Clock.Now())
+	if due == nil {
+		return nil
+	}
+	var earlier v1alpha1.SettlementList
+	ours := client.MatchingLabels{settlement.LabelWallet: settlement.WalletLabel(wallet.Name)}
+	if err := r.Client.List(ctx, &earlier, client.InNamespace(wallet.Namespace), ours); err != nil {
+		return fmt.Errorf("listing Settlements: %w", err)
+	}
+	for i := range earlier.Items {
+		one := &earlier.Items[i]
+		if one.Name == due.Name || one.Spec.WalletRef.Name == wallet.Name && !isOver(one.Status.Phase) {
+			return nil
+		}
+	}
+	if err := r.Client.Create(ctx, due); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("declaring a Settlement: %w", err)
+	}
+	return nil
 }
 
 // account shows how far the wallet's payments are, and what its budget leaves.

@@ -130,7 +130,7 @@ func TestHappyPath(t *testing.T) {
 func (w *world) payShared(namespace string) {
 	w.t.Helper()
 	label := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"spends-from":"`+w.namespace+`"}}}`))
-	share := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"limits":{"dailySats":1000000,"requireApprovalAboveSats":50000},
+	share := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"settlement":{"mode":"Automatic"},"limits":{"dailySats":1000000,"requireApprovalAboveSats":50000},
 		"allowedNamespaces":{"from":"Selector","selector":{"matchLabels":{"spends-from":"`+w.namespace+`"}}}}}`))
 	wallet := &v1alpha1.Wallet{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "main"}}
 	if err := errors.Join(api.Patch(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, label),

@@ -25,6 +25,7 @@ import (
 // golden is every right that the manager is shipped with, and nothing else: a change here is a change of what a stolen token can do.
 var golden = []string{
 	"anywhere: create events.events.k8s.io",
+	"anywhere: create settlements.payments.utexo.com",
 	"anywhere: create subjectaccessreviews.authorization.k8s.io",
 	"anywhere: create tokenreviews.authentication.k8s.io",
 	"anywhere: delete lightninginvoices.payments.utexo.com",
