@@ -242,21 +242,36 @@ func (r *pass) blocked(ctx context.Context) (*payment.Obstacle, error) {
 	return r.standing.Block(limits.Need(r.facts.Order), r.Clock.Now()), nil
 }
 
-// plan is what the payment does to the wallet, for whom it has to be shown to.
+// plan is what the payment does to the wallet, for whom it has to be shown to. It says the same in every pass, whatever can be reached:
+// of a payment that is recorded it is made from the record, and what cannot be told now is left as it was.
 func (r *pass) plan(projection payment.Projection) *v1alpha1.PaymentPlan {
-	order := r.facts.Order
-	made := isOurs(order, r.facts.Record) && r.facts.Record.Journal.Plan != nil && order.Kind == v1alpha1.RecordOnchainSend
+	order, known := r.facts.Order, r.object.plan()
 	planning := r.facts.Mode == v1alpha1.ModePlan
-	if order == nil || !(planning || made || r.facts.Approval != nil || r.object.plan() != nil) {
-		return r.object.plan()
+	if order == nil {
+		return known
+	}
+	declared, estimate, found := *order, r.facts.FeeEstimateSats, (*v1alpha1.OnchainPlan)(nil)
+	recorded := isOurs(order, r.facts.Record)
+	if recorded {
+		journal := &r.facts.Record.Journal
+		declared.Wallet = r.facts.Record.Spec.Wallet
+		if estimate == nil {
+			estimate = journal.FeeEstimateSats
+		}
+		if order.Kind == v1alpha1.RecordOnchainSend {
+			found = journal.Plan
+		}
+	}
+	switch {
+	case !planning && found == nil && r.facts.Approval == nil && known == nil:
+		return nil
+	case !recorded && (r.session == nil || r.facts.Invalid != nil):
+		return known
 	}
 	startBefore := metav1.NewTime(order.StartBefore.Truncate(time.Second))
 	plan := &v1alpha1.PaymentPlan{
-		Hash: approval.PlanHash(order), Destination: order.Destination, AmountSats: int64(order.AmountSats), Asset: order.Asset,
-		FeeSats: r.facts.FeeEstimateSats, MaxFeeSats: int64(order.MaxFeeSats), OutflowSats: int64(limits.Need(order)), StartBefore: &startBefore,
-	}
-	if r.session == nil || r.facts.Invalid != nil {
-		plan.Hash = "" // what the wallet is, or what is paid, is not known for sure
+		Hash: approval.PlanHash(&declared), Destination: order.Destination, AmountSats: int64(order.AmountSats), Asset: order.Asset,
+		FeeSats: estimate, MaxFeeSats: int64(order.MaxFeeSats), OutflowSats: int64(limits.Need(order)), StartBefore: &startBefore,
 	}
 	if planning {
 		plan.Verdict, plan.Message = r.facts.Verdict(projection), projection.Summary.Message
@@ -265,8 +280,7 @@ func (r *pass) plan(projection payment.Projection) *v1alpha1.PaymentPlan {
 			plan.BudgetRemainingSats = &left
 		}
 	}
-	if made {
-		found := r.facts.Record.Journal.Plan
+	if found != nil {
 		plan.FeeSats, plan.OutflowSats, plan.Outputs = &found.FeeSats, found.OutflowSats, found.Outputs
 	}
 	return plan
