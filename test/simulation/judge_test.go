@@ -452,6 +452,7 @@ func (s *sim) final() {
 		s.judgeOrder(o)
 	}
 	s.judgeSends()
+	s.judgeBudget()
 	s.judgeInvoices()
 	s.judgeObjects()
 	s.count()
@@ -537,7 +538,8 @@ func (s *sim) judgeRecord(o *order, object *object, record *v1alpha1.PaymentReco
 			s.fail("I14", "%s is Unknown, and the same end could still have been repeated: %s", object.key, record.Journal.Message)
 		}
 	default:
-		s.check("I13", s.orphaned(object), "%s came to rest as %s", object.key, record.Journal.Phase)
+		found := s.api.current(object.key)
+		s.check("I13", s.orphaned(object) || found != nil && s.blocked(found), "%s came to rest as %s", object.key, record.Journal.Phase)
 	}
 }
 
@@ -614,6 +616,36 @@ func (s *sim) judgeSends() {
 	}
 }
 
+// judgeBudget checks that no wallet spent more in 24 hours than its limit, by the ledger.
+func (s *sim) judgeBudget() {
+	if s.dailySats == 0 || s.judge.loss != nil { // with the records went what they said was spent
+		return
+	}
+	spent := map[string][]sandbox.Entry{}
+	for _, o := range s.orders {
+		for _, entry := range s.service.Moved(o.key) {
+			spent[entry.Wallet] = append(spent[entry.Wallet], entry)
+		}
+	}
+	for wallet, entries := range spent {
+		for _, first := range entries {
+			sats := int64(0)
+			for _, entry := range entries {
+				if since := entry.At.Sub(first.At); since >= 0 && since < 24*time.Hour {
+					sats += int64(entry.AmountSats + entry.FeeSats)
+				}
+			}
+			s.check("I17", sats <= s.dailySats, "wallet %s spent %d sat in a day, its limit is %d", short(wallet), sats, s.dailySats)
+		}
+	}
+}
+
+// blocked reports whether a resource waits for the budget of its wallet.
+func (s *sim) blocked(object client.Object) bool {
+	ready := meta.FindStatusCondition(object.(interface{ GetConditions() []metav1.Condition }).GetConditions(), v1alpha1.ConditionReady)
+	return s.dailySats > 0 && ready != nil && ready.Reason == v1alpha1.ReasonBudgetExceeded
+}
+
 // judgeObjects checks that each status tells what its record does, in the way that people read it.
 func (s *sim) judgeObjects() {
 	for _, o := range s.objects {
@@ -645,7 +677,7 @@ func (s *sim) judgeObjects() {
 			ended := held && (record.Journal.Phase == v1alpha1.RecordFailed || record.Journal.Phase == v1alpha1.RecordCancelled)
 			s.check("I4", !held || ended, "%s says Failed, its record does not", o.key)
 		default:
-			s.check("I13", s.orphaned(o) || s.heldSinceLoss(found), "%s came to rest as %s: %s", o.key, phase, readyMessage(found))
+			s.check("I13", s.orphaned(o) || s.heldSinceLoss(found) || s.blocked(found), "%s came to rest as %s: %s", o.key, phase, readyMessage(found))
 		}
 	}
 	for _, key := range s.api.keys {

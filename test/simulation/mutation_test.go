@@ -9,6 +9,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
@@ -107,6 +108,12 @@ func TestEachRuleIsNeeded(t *testing.T) {
 					delete(lease.Annotations, walletlock.InflightAnnotation)
 				}
 			}}, caughtBy: []string{"I6", "I7"}, within: 60,
+		},
+		"the budget counts what another day's payments took": {
+			mutation: mutation{tune: func(c *controller.Controllers) {
+				c.Payments.Budgets.Clock = clocktesting.NewFakePassiveClock(begin.Add(10 * 24 * time.Hour))
+			}},
+			caughtBy: []string{"I17"}, within: 60,
 		},
 		"R4: no quarantine": {mutation: mutation{tune: quarantineOf(0)}, caughtBy: []string{"I7"}, within: 60},
 		"R5: absence counts at once": {

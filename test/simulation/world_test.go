@@ -46,10 +46,12 @@ type sim struct {
 	replicas []*replica
 	// splitBrain lets all replicas lead at once; otherwise leader is the one that does.
 	splitBrain bool
-	profile    v1alpha1.ServerProfile
-	leader     *replica
-	objects    []*object
-	orders     []*order
+	// dailySats is what each wallet may spend in 24 hours; 0 for all it has.
+	dailySats int64
+	profile   v1alpha1.ServerProfile
+	leader    *replica
+	objects   []*object
+	orders    []*order
 
 	tasks   []*task
 	current *task
@@ -174,6 +176,9 @@ func newSim(seed uint64, broken mutation, tracing bool) *sim {
 	listed := s.chance(60)
 	s.serve(kind, profile, listed, sandbox.Timing{})
 	s.splitBrain = s.chance(50)
+	if seed%4 == 3 {
+		s.dailySats = 45_000 // of about 60,000 that are ordered
+	}
 	for i := range 1 + s.random.IntN(2) {
 		s.addWallet(fmt.Sprintf("wallet-%d", i), walletKeys[i], profile)
 	}
@@ -207,6 +212,9 @@ func (s *sim) addWallet(name string, keys accountKeys, profile v1alpha1.ServerPr
 	}})
 	s.mustCreate(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: team, Name: name + "-token"}, StringData: map[string]string{"token": token}})
 	wallet := testkit.MakeWallet(name).Namespace(team).Profile(profile).Token(name+"-token", "token").Obj()
+	if s.dailySats > 0 {
+		wallet.Spec.Limits = &v1alpha1.WalletLimits{DailySats: &s.dailySats}
+	}
 	s.mustCreate(wallet)
 	s.addObject(&object{key: keyOf(wallet), wallet: name, made: wallet})
 }
