@@ -299,3 +299,41 @@ func faults() []fault {
 		{name: "answer lost", at: lose(true), kinds: "KU"},
 	}
 }
+
+// strike is a fault that hits one call of a world.
+type strike struct {
+	// path are the calls that were made.
+	path []string
+	hit  bool
+}
+
+// strike puts f at the n-th call from now on, counted from 0; -1 for at none. look, where it is not nil, is done at each boundary.
+func (w *world) strike(n int, f fault, look func()) *strike {
+	s := &strike{}
+	w.boundary = func(call string, after bool) error {
+		if look != nil {
+			look()
+		}
+		if !after {
+			s.path = append(s.path, call)
+		}
+		if s.hit || len(s.path) != n+1 {
+			return nil
+		}
+		defer func() {
+			if reason := recover(); reason != nil {
+				s.hit = true
+				panic(reason)
+			}
+		}()
+		err := f.at(after)
+		s.hit = s.hit || err != nil
+		return err
+	}
+	w.t.Cleanup(func() {
+		if n >= 0 && !s.hit {
+			w.t.Errorf("call %d was not made", n+1)
+		}
+	})
+	return s
+}

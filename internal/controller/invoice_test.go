@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -415,80 +414,4 @@ func TestStrippedInvoices(t *testing.T) {
 		w.rest(object)
 		w.want(object, verdict{"Settled", v1alpha1.ReasonSettled, nil})
 	})
-}
-
-// TestInvoiceUnderOneFault puts each fault at each call of an invoice, from its declaration until it is settled. A customer pays the
-// first BOLT11 that can be read. No second one is ever to be seen.
-func TestInvoiceUnderOneFault(t *testing.T) {
-	for _, profile := range []sandbox.Profile{sandbox.Documented, sandbox.Reference} {
-		t.Run(string(profile)+" service", func(t *testing.T) {
-			path := invoiceUnder(t, profile, -1, fault{})
-			t.Logf("%d calls:\n%s", len(path), strings.Join(path, "\n"))
-			for n, call := range path {
-				for _, f := range faults() {
-					if !strings.Contains(f.kinds, call[:1]) {
-						continue
-					}
-					t.Run(fmt.Sprintf("%s call %d %s", f.name, n+1, call), func(t *testing.T) { invoiceUnder(t, profile, n, f) })
-				}
-			}
-		})
-	}
-}
-
-// invoiceUnder drives an invoice until it is settled, with a fault at its n-th call, and returns its calls.
-func invoiceUnder(t *testing.T, profile sandbox.Profile, n int, f fault) (path []string) {
-	w := newWorld(t, profile)
-	w.syncWallet()
-	object := made(w, w.invoice("order").Obj())
-	seen := map[string]bool{}
-	look := func() {
-		now := &v1alpha1.LightningInvoice{ObjectMeta: metav1.ObjectMeta{Namespace: object.Namespace, Name: object.Name}}
-		w.get(now)
-		text := now.Status.PaymentRequest
-		if text == "" || seen[text] {
-			return
-		}
-		if seen[text] = true; len(seen) == 1 {
-			w.settle(text, false)
-		}
-	}
-	hit := false
-	w.boundary = func(call string, after bool) error {
-		look()
-		if !after {
-			path = append(path, call)
-		}
-		if hit || len(path) != n+1 {
-			return nil
-		}
-		defer func() {
-			if reason := recover(); reason != nil {
-				hit = true
-				panic(reason)
-			}
-		}()
-		err := f.at(after)
-		hit = hit || err != nil
-		return err
-	}
-	w.drive(object)
-	w.boundary = nil
-	if n >= 0 && !hit {
-		t.Fatalf("call %d was not made", n+1)
-	}
-	w.want(object, verdict{"Settled", v1alpha1.ReasonSettled, nil})
-	look()
-	if len(seen) != 1 || !seen[object.Status.PaymentRequest] || w.received(object.Status.PaymentRequest) != 1 {
-		t.Errorf("%d invoices could be read, the last is %q, and came in %d times", len(seen), object.Status.PaymentRequest,
-			w.received(object.Status.PaymentRequest))
-	}
-	if records := w.records(v1alpha1.RecordLightningInvoice); len(records) != 1 {
-		t.Errorf("%d invoices are on record", len(records))
-	}
-	if calls := w.called(sandbox.CreateInvoice); calls > 2 {
-		t.Errorf("one fault, and %d invoices were asked for", calls)
-	}
-	w.quiet(object)
-	return path
 }

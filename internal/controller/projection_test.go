@@ -328,28 +328,11 @@ func TestProjectionWithShippedRights(t *testing.T) {
 // TestProjectionUnderOneFault puts each fault at each call from the declaration until the invoice is settled: in the end nothing payable is
 // shown any more.
 func TestProjectionUnderOneFault(t *testing.T) {
-	drive := func(t *testing.T, n int, f fault) (path []string) {
+	drive := func(t *testing.T, n int, f fault) []string {
 		w := newWorld(t, sandbox.Documented)
 		w.syncWallet()
 		object := made(w, w.invoice("order").PublishToConfigMap("pay").Obj())
-		hit := false
-		w.boundary = func(call string, after bool) error {
-			if !after {
-				path = append(path, call)
-			}
-			if hit || len(path) != n+1 {
-				return nil
-			}
-			defer func() {
-				if reason := recover(); reason != nil {
-					hit = true
-					panic(reason)
-				}
-			}()
-			err := f.at(after)
-			hit = hit || err != nil
-			return err
-		}
+		struck := w.strike(n, f, nil)
 		target := targets["ConfigMap"].object(w)
 		for range 10 { // until it can be read there, and is paid
 			w.clock.Step(max(w.pass(object), time.Second))
@@ -360,14 +343,11 @@ func TestProjectionUnderOneFault(t *testing.T) {
 		w.settle(w.projected(target)["paymentRequest"], false)
 		w.drive(object)
 		w.boundary = nil
-		if n >= 0 && !hit {
-			t.Fatalf("call %d was not made", n+1)
-		}
 		w.want(object, verdict{"Settled", v1alpha1.ReasonSettled, nil})
 		w.wantPublished(object, metav1.ConditionTrue, v1alpha1.ReasonPublished)
 		w.wantProjected(target, object, "")
 		w.quiet(object)
-		return path
+		return struck.path
 	}
 	path := drive(t, -1, fault{})
 	t.Logf("%d calls:\n%s", len(path), strings.Join(path, "\n"))

@@ -438,7 +438,7 @@ func TestRenewalUnderOneFault(t *testing.T) {
 }
 
 // renewalUnder drives an invoice from its expiry until it is settled, with a fault at its n-th call, and returns its calls.
-func renewalUnder(t *testing.T, profile sandbox.Profile, late bool, n int, f fault) (path []string) {
+func renewalUnder(t *testing.T, profile sandbox.Profile, late bool, n int, f fault) []string {
 	w := newWorld(t, profile)
 	w.syncWallet()
 	object := w.living("order")
@@ -459,30 +459,9 @@ func renewalUnder(t *testing.T, profile sandbox.Profile, late bool, n int, f fau
 			w.settle(text, late)
 		}
 	}
-	hit := false
-	w.boundary = func(call string, after bool) error {
-		look()
-		if !after {
-			path = append(path, call)
-		}
-		if hit || len(path) != n+1 {
-			return nil
-		}
-		defer func() {
-			if reason := recover(); reason != nil {
-				hit = true
-				panic(reason)
-			}
-		}()
-		err := f.at(after)
-		hit = hit || err != nil
-		return err
-	}
+	struck := w.strike(n, f, look)
 	w.drive(object)
 	w.boundary = nil
-	if n >= 0 && !hit {
-		t.Fatalf("call %d was not made", n+1)
-	}
 	w.want(object, verdict{"Settled", v1alpha1.ReasonSettled, nil})
 	look()
 	if len(seen) != 1 || seen[0] != object.Status.PaymentRequest || object.Status.Renewals != 1 {
@@ -501,5 +480,5 @@ func renewalUnder(t *testing.T, profile sandbox.Profile, late bool, n int, f fau
 		t.Errorf("told of %d further payments, and there was one", told)
 	}
 	w.quiet(object)
-	return path
+	return struck.path
 }
