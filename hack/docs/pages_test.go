@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -226,6 +227,46 @@ func TestFlagsExist(t *testing.T) {
 				t.Errorf("%s: %s has no flag --%s", page, program, name)
 			}
 		}
+	}
+}
+
+// named is a test that a page names: a link to its file, or its name alone.
+var named = regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`(?:\\]\\(([^)\\s]+)\\))?")
+
+// TestNamedTestsExist holds the tests that the pages name against the sources. On the page about security each is a link to its file.
+func TestNamedTestsExist(t *testing.T) {
+	sources := map[string]string{}
+	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && strings.HasSuffix(path, "_test.go") {
+			sources[filepath.Clean(path)] = string(mustRead(t, path))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	everything := strings.Join(slices.Collect(maps.Values(sources)), "\n")
+	seen := 0
+	for path, page := range pages(t) {
+		for _, found := range named.FindAllStringSubmatch(page, -1) {
+			name, target := found[1], found[2]
+			source := everything
+			switch {
+			case target != "":
+				source = sources[filepath.Join("../..", filepath.Dir(path), target)]
+			case path == "docs/security.md":
+				t.Errorf("%s: %s is no link to its file", path, name)
+			}
+			if path == "docs/security.md" {
+				seen++
+			}
+			if !strings.Contains("\n"+source, "\nfunc "+name+"(") {
+				t.Errorf("%s: there is no test %s %s", path, name, target)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("docs/security.md names no tests")
 	}
 }
 

@@ -25,3 +25,18 @@ func TestKeysAreNoToken(t *testing.T) {
 		t.Errorf("%d calls of the service, %s: %s", len(calls), ready.Reason, ready.Message)
 	}
 }
+
+// TestKeysAreNoInvoice has the mnemonic of a wallet named as the invoice to pay: it is neither recorded nor shown.
+func TestKeysAreNoInvoice(t *testing.T) {
+	w := newWorld(t, sandbox.Documented)
+	w.syncWallet()
+	pay := made(w, testkit.MakeLightningPayment("thief").Namespace(w.namespace).InvoiceFromSecret("main", "mnemonic").Obj())
+	w.pass(pay)
+	w.want(pay, verdict{"Pending", v1alpha1.ReasonReferenceNotFound, []string{"key mnemonic of Secret main", "no BOLT11"}})
+	words, shown := strings.Fields(mnemonic), w.everything()+strings.Join(w.emitted(), " ")
+	for i := range words[1:] {
+		if part := words[i] + " " + words[i+1]; strings.Contains(shown, part) {
+			t.Errorf("a part of the mnemonic is shown: %s", part)
+		}
+	}
+}
