@@ -346,6 +346,11 @@ func (r *pass) journalObstacle(ctx context.Context, xpubVanilla string) (*paymen
 		return &payment.Obstacle{
 			Reason: v1alpha1.ReasonWalletNotReady, Message: fmt.Sprintf("Wallet %s has no journal yet", r.wallet.Name), RetryAfter: secretPoll,
 		}, nil
+	case epoch.Spec.Epoch != r.wallet.Status.JournalEpoch:
+		return &payment.Obstacle{
+			Reason: v1alpha1.ReasonWalletNotReady, RetryAfter: secretPoll,
+			Message: fmt.Sprintf("the records of Wallet %s are others than when it was last looked at; it is looked at again", r.wallet.Name),
+		}, nil
 	case epoch.Journal.Reason == v1alpha1.ReasonJournalLost && r.wallet.Spec.AcknowledgedEpoch != epoch.Spec.Epoch:
 		return &payment.Obstacle{
 			Reason: v1alpha1.ReasonJournalLost, RetryAfter: max(r.facts.Order.StartBefore.Sub(r.Clock.Now()), 0),

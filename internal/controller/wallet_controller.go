@@ -339,31 +339,25 @@ func (r *WalletReconciler) show(status *v1alpha1.WalletStatus, balances utexo.Ba
 // maxAssets is how many assets a status shows.
 const maxAssets = 1000
 
-// journal sees to it that the wallet's records have an epoch. Where they had one and it is gone, or where the service shows earlier
-// payments before there was any, records were lost, or never were, and on-chain sends wait for a person.
+// journal sees to it that the wallet's records have an epoch. Where the Wallet names another one than there is, or where its service shows
+// earlier payments before there was any that asked this service, records were lost, or never were, and on-chain sends wait for a person.
 func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection, balances utexo.Balances) (*payment.Obstacle, error) {
 	name := payment.EpochName(connection.Public.XpubVanilla)
 	epoch, err := r.Records.Get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if epoch == nil {
+	// Another Wallet with these keys may have made it, at a service of its own.
+	vouched := epoch != nil && (wallet.Status.JournalEpoch == epoch.Spec.Epoch || epoch.Journal.Reason == v1alpha1.ReasonJournalLost ||
+		wallet.Status.JournalEpoch == "" && epoch.Spec.Wallet.Server == connection.Record.Server)
+	if !vouched {
 		lost := wallet.Status.JournalEpoch != ""
 		if !lost {
 			if lost, err = paidBefore(ctx, connection.Client, balances); err != nil {
 				return unavailable("earlier payments cannot be looked for", err), nil
 			}
 		}
-		spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordWalletEpoch, Wallet: connection.Record, Epoch: string(uuid.NewUUID())}
-		journal := v1alpha1.PaymentJournal{
-			Phase:  v1alpha1.RecordHeld,
-			Holder: v1alpha1.RecordHolder{Kind: "Wallet", Namespace: wallet.Namespace, Name: wallet.Name, UID: string(wallet.UID)},
-		}
-		if lost {
-			journal.Reason = v1alpha1.ReasonJournalLost
-			journal.Message = "records of earlier payments are missing; on-chain sends wait until the Wallet's spec.acknowledgedEpoch names this epoch"
-		}
-		if epoch, _, err = r.Records.Claim(ctx, name, spec, journal); err != nil {
+		if epoch, err = r.vouch(ctx, wallet, connection, epoch, lost); err != nil {
 			return nil, err
 		}
 	}
@@ -372,6 +366,34 @@ func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet,
 	}
 	wallet.Status.JournalEpoch = epoch.Spec.Epoch
 	return nil, nil
+}
+
+// vouch makes an epoch where there is none, and says of it where records were lost.
+func (r *WalletReconciler) vouch(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection, epoch *v1alpha1.PaymentRecord, lost bool,
+) (*v1alpha1.PaymentRecord, error) {
+	journal := v1alpha1.PaymentJournal{
+		Phase:  v1alpha1.RecordHeld,
+		Holder: v1alpha1.RecordHolder{Kind: "Wallet", Namespace: wallet.Namespace, Name: wallet.Name, UID: string(wallet.UID)},
+	}
+	if epoch != nil {
+		journal = *epoch.Journal.DeepCopy()
+	}
+	if lost {
+		journal.Reason = v1alpha1.ReasonJournalLost
+		journal.Message = "records of earlier payments are missing; on-chain sends wait until the Wallet's spec.acknowledgedEpoch names this epoch"
+	}
+	switch {
+	case epoch == nil:
+		spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordWalletEpoch, Wallet: connection.Record, Epoch: string(uuid.NewUUID())}
+		made, created, err := r.Records.Claim(ctx, payment.EpochName(connection.Public.XpubVanilla), spec, journal)
+		if err == nil && !created && made.Journal.Reason != journal.Reason {
+			return r.vouch(ctx, wallet, connection, made, lost) // another Wallet was faster, and saw less
+		}
+		return made, err
+	case lost:
+		return r.Records.Swap(ctx, epoch, journal)
+	}
+	return epoch, nil
 }
 
 // paidBefore reports whether the service shows payments that the wallet, or its node, made: over Lightning, of an asset, or of bitcoin.

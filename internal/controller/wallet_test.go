@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -533,6 +536,56 @@ func TestLostJournal(t *testing.T) {
 		}
 		w.untouched()
 	})
+	for name, stripped := range map[string]bool{"and the wallet remembers one": false, "and its status was lost too": true} {
+		t.Run("another wallet of the keys made the epoch, "+name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Documented)
+			w.syncWallet()
+			sent := w.send("payroll", 20000).Obj()
+			w.rest(made(w, sent))
+			w.paid(1)
+			w.delete(sent)
+			w.rest(sent)
+			w.sandbox.Restart()
+			if err := w.api.DeleteAllOf(t.Context(), &v1alpha1.PaymentRecord{}, client.InNamespace(w.operator)); err != nil {
+				t.Fatal(err)
+			}
+			w.start()
+			wallet := w.wallet("main")
+			w.get(wallet)
+			status := wallet.Status
+			if stripped {
+				w.strip(wallet)
+			}
+
+			// Its service is the same one behind a proxy that serves no lists.
+			service, err := url.Parse(w.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			forward := httputil.NewSingleHostReverseProxy(service)
+			proxy := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+				if strings.Contains(r.URL.Path, "list") {
+					http.Error(out, `{"detail":{"error":"Method Not Allowed","code":405}}`, http.StatusMethodNotAllowed)
+					return
+				}
+				forward.ServeHTTP(out, r)
+			}))
+			t.Cleanup(proxy.Close)
+			other := testkit.MakeWallet("main").Namespace(w.makeNamespace("other-")).URL(proxy.URL).
+				WatchOnly(status.XpubVanilla, status.XpubColored, status.MasterFingerprint).Obj()
+			w.create(other)
+			w.pass(other)
+
+			w.recreate(sent)
+			w.pass(sent) // before its wallet is looked at
+			w.paid(1)
+			w.syncWallet()
+			w.pass(sent)
+			w.want(sent, verdict{"Pending", v1alpha1.ReasonJournalLost, nil})
+			w.quiet(sent)
+			w.paid(1)
+		})
+	}
 	t.Run("the wallet is new", func(t *testing.T) {
 		w := newWorld(t, sandbox.Documented)
 		w.syncWallet()
