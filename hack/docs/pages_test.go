@@ -29,9 +29,13 @@ func pages(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tutorials, err := filepath.Glob("../../docs/tutorials/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	found := map[string]string{"README.md": string(mustRead(t, "../../README.md")), "CONTRIBUTING.md": string(mustRead(t, "../../CONTRIBUTING.md"))}
-	for _, file := range files {
-		found["docs/"+filepath.Base(file)] = string(mustRead(t, file))
+	for _, file := range slices.Concat(files, tutorials) {
+		found[strings.TrimPrefix(filepath.ToSlash(file), "../../")] = string(mustRead(t, file))
 	}
 	delete(found, "docs/api-reference.md")
 	return found

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -140,7 +141,7 @@ func (w *world) payShared(namespace string) {
 	text, hash := w.supplierInvoice(60_000)
 	shared := testkit.MakeLightningPayment("shared").Namespace(namespace).Invoice(text).MaxFeeSats(1000).Annotation(v1alpha1.AuthorAnnotation, "author").Obj()
 	shared.Spec.WalletRef.Namespace = w.namespace
-	w.create(shared)
+	w.createAs("author", shared)
 	await(w.t, "the payment waits for an approval", func() error {
 		w.get(shared)
 		return because(shared.Status.Conditions, metav1.ConditionUnknown, v1alpha1.ReasonAwaitingApproval)
@@ -148,7 +149,7 @@ func (w *world) payShared(namespace string) {
 	approval := testkit.MakePaymentApproval("alice", v1alpha1.PaymentReference{Kind: "LightningPayment", Name: "shared", UID: string(shared.UID)},
 		"main", shared.Status.Plan.Hash, time.Now().Add(time.Hour))
 	approval.Namespace, approval.Spec.WalletRef.Namespace = namespace, w.namespace
-	w.create(approval)
+	w.createAs("alice", approval)
 	w.awaitPaid(order{shared, hash})
 	await(w.t, "the wallet counts it", func() error {
 		w.get(wallet)
@@ -157,6 +158,20 @@ func (w *world) payShared(namespace string) {
 		}
 		return nil
 	})
+}
+
+// createAs creates an object as somebody else with the administrator's rights: the admission policies hold their names against it.
+func (w *world) createAs(user string, object client.Object) {
+	w.t.Helper()
+	config := rest.CopyConfig(admin)
+	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:masters"}}
+	theirs, err := client.New(config, client.Options{Scheme: testkit.Scheme()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := theirs.Create(w.t.Context(), object); err != nil {
+		w.t.Fatalf("creating %T as %s: %v", object, user, err)
+	}
 }
 
 // expire lets a finished resource go, by its own time to live.

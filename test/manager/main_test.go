@@ -131,6 +131,9 @@ func setUp(dir string) (stop func() error, err error) {
 	if err := kubectl.InstallOperator(ctx); err != nil {
 		return stop, err
 	}
+	if _, err := kubectl.Run(ctx, nil, "apply", "--server-side", "-k", "config/admission"); err != nil {
+		return stop, err
+	}
 	operator, err = testkit.AccountConfig(ctx, api, admin, testkit.OperatorNamespace, testkit.OperatorAccount)
 	if err != nil {
 		return stop, err
