@@ -45,6 +45,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if asCurl() {
+		os.Exit(curl(os.Args[1:], os.Stdout))
+	}
 	// Cases wait more than they work: they need not queue for a processor. -parallel on the command line counts more.
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)

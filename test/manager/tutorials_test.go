@@ -220,11 +220,18 @@ type shell struct {
 func startShell(t *testing.T) *shell {
 	t.Helper()
 	s := &shell{dir: t.TempDir(), scratch: t.TempDir()}
+	own, err := os.Executable()
+	if err == nil {
+		err = os.Symlink(own, filepath.Join(s.scratch, "curl"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	command := exec.CommandContext(ctx, "bash")
 	command.Dir = s.dir
 	command.Env = append(os.Environ(), "KUBECONFIG="+kubectl.Kubeconfig, "LC_ALL=C", "HOME="+s.scratch,
-		"PATH="+testkit.AssetsDirectory(kubectl.Root)+string(os.PathListSeparator)+os.Getenv("PATH"),
+		"PATH="+strings.Join([]string{s.scratch, testkit.AssetsDirectory(kubectl.Root), os.Getenv("PATH")}, string(os.PathListSeparator)),
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=Alice", "GIT_AUTHOR_EMAIL=alice@example.com",
 		"GIT_COMMITTER_NAME=Alice", "GIT_COMMITTER_EMAIL=alice@example.com")
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
