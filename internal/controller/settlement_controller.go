@@ -108,7 +108,7 @@ func (r *settling) observe(ctx context.Context) error {
 	if r.facts.Record, err = r.Records.Get(ctx, settlement.RecordName(string(r.object.UID))); err != nil {
 		return err
 	}
-	if r.used, err = r.Connector.Use(ctx, r.object.Namespace, r.object.Spec.WalletRef); err != nil {
+	if r.used, err = r.Connector.UseOwn(ctx, r.object.Namespace, r.object.Spec.WalletRef); err != nil {
 		return err
 	}
 	switch {

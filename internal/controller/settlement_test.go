@@ -121,8 +121,8 @@ func TestSettlementIsHeld(t *testing.T) {
 	foreign := testkit.MakeSettlement(w.namespace, "wednesday")
 	foreign.Spec.WalletRef.Namespace = "elsewhere"
 	w.create(foreign)
-	w.pass(foreign)
-	w.want(foreign, verdict{"Pending", v1alpha1.ReasonWalletNotAllowed, nil})
+	w.rest(foreign)
+	w.want(foreign, verdict{"Failed", v1alpha1.ReasonInvalidSpec, []string{"elsewhere"}})
 }
 
 // TestSettlementStatusIsLost strips the status of a settlement that is over: it is written anew, and nobody is asked.

@@ -149,7 +149,7 @@ func (r *StatementReconciler) written(ctx context.Context, object *v1alpha1.Stat
 // gather reads everything that a document is made of.
 func (r *StatementReconciler) gather(ctx context.Context, object *v1alpha1.Statement, period statement.Period,
 ) (*statement.Inputs, *payment.Obstacle, error) {
-	used, err := r.Connector.Use(ctx, object.Namespace, object.Spec.WalletRef)
+	used, err := r.Connector.UseOwn(ctx, object.Namespace, object.Spec.WalletRef)
 	switch {
 	case err != nil:
 		return nil, nil, err

@@ -437,7 +437,7 @@ func TestStatementIsHeld(t *testing.T) {
 		},
 		"the wallet is another namespace's": {
 			change: func(s *v1alpha1.Statement) { s.Spec.WalletRef.Namespace = "elsewhere" },
-			want:   verdict{reason: v1alpha1.ReasonWalletNotAllowed},
+			want:   verdict{reason: v1alpha1.ReasonInvalidSpec},
 		},
 		"a schedule never comes due": {
 			change: func(s *v1alpha1.Statement) { s.Spec.Period, s.Spec.Schedule = nil, "0 0 30 2 *" },

@@ -77,6 +77,18 @@ func (c *Connector) Use(ctx context.Context, namespace string, reference v1alpha
 	return used, nil
 }
 
+// UseOwn is Use for what only the Wallet's own namespace may declare, whatever the Wallet allows others: who may spend within limits may
+// not move the balance into channels past them, nor read the books.
+func (c *Connector) UseOwn(ctx context.Context, namespace string, reference v1alpha1.WalletReference) (walletUse, error) {
+	if key := walletKey(namespace, reference); key.Namespace != namespace {
+		return walletUse{unusable: &payment.Obstacle{
+			Reason: v1alpha1.ReasonInvalidSpec, DeadEnd: true,
+			Message: fmt.Sprintf("walletRef names a Wallet in namespace %s, where alone this can be declared", key.Namespace),
+		}}, nil
+	}
+	return c.Use(ctx, namespace, reference)
+}
+
 // walletKey is the Wallet that a resource in namespace names.
 func walletKey(namespace string, reference v1alpha1.WalletReference) client.ObjectKey {
 	if reference.Namespace != "" {
