@@ -251,6 +251,7 @@ func (r *WalletReconciler) sync(ctx context.Context, wallet *v1alpha1.Wallet,
 // observe reads what the service knows of a connected wallet into its status.
 func (r *WalletReconciler) observe(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection) (*payment.Obstacle, error) {
 	status := &wallet.Status
+	sameKeys := status.XpubVanilla == "" || status.XpubVanilla == connection.Public.XpubVanilla
 	status.MasterFingerprint, status.XpubVanilla, status.XpubColored = connection.Public.MasterFingerprint, connection.Public.XpubVanilla,
 		connection.Public.XpubColored
 	if obstacle := r.verify(ctx, wallet, connection); obstacle != nil {
@@ -261,7 +262,7 @@ func (r *WalletReconciler) observe(ctx context.Context, wallet *v1alpha1.Wallet,
 		return unavailable("the balance cannot be read", err), nil
 	}
 	r.show(status, balances)
-	return r.journal(ctx, wallet, connection, balances)
+	return r.journal(ctx, wallet, connection, balances, sameKeys)
 }
 
 // verify registers the wallet and compares the network of the address that the service answers with the declared one. It is done once a
@@ -341,23 +342,43 @@ const maxAssets = 1000
 
 // journal sees to it that the wallet's records have an epoch. Where the Wallet names another one than there is, or where its service shows
 // earlier payments before there was any that asked this service, records were lost, or never were, and on-chain sends wait for a person.
-func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection, balances utexo.Balances) (*payment.Obstacle, error) {
-	name := payment.EpochName(connection.Public.XpubVanilla)
-	epoch, err := r.Records.Get(ctx, name)
+// sameKeys tells that the epoch which the Wallet names is of the keys that it has now.
+func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection, balances utexo.Balances, sameKeys bool,
+) (*payment.Obstacle, error) {
+	epoch, err := r.Records.Get(ctx, payment.EpochName(connection.Public.XpubVanilla))
 	if err != nil {
 		return nil, err
 	}
-	// Another Wallet with these keys may have made it, at a service of its own.
-	vouched := epoch != nil && (wallet.Status.JournalEpoch == epoch.Spec.Epoch || epoch.Journal.Reason == v1alpha1.ReasonJournalLost ||
-		wallet.Status.JournalEpoch == "" && epoch.Spec.Wallet.Server == connection.Record.Server)
-	if !vouched {
-		lost := wallet.Status.JournalEpoch != ""
+	lost := wallet.Status.JournalEpoch != ""
+	if epoch == nil {
 		if !lost {
 			if lost, err = paidBefore(ctx, connection.Client, balances); err != nil {
 				return unavailable("earlier payments cannot be looked for", err), nil
 			}
 		}
-		if epoch, err = r.vouch(ctx, wallet, connection, epoch, lost); err != nil {
+		// One that is there all the same, by another Wallet or by a read that was late, is looked at as if it had been read.
+		if epoch, err = r.makeEpoch(ctx, wallet, connection, lost); err != nil {
+			return nil, err
+		}
+	}
+	remembered := wallet.Status.JournalEpoch
+	if !sameKeys {
+		remembered = ""
+	}
+	// Another Wallet with these keys may have made it, at a service of its own.
+	switch {
+	case remembered == epoch.Spec.Epoch, epoch.Journal.Reason == v1alpha1.ReasonJournalLost,
+		remembered == "" && epoch.Spec.Wallet.Server == connection.Record.Server:
+		lost = false
+	case remembered != "":
+		lost = true
+	default:
+		if lost, err = paidBefore(ctx, connection.Client, balances); err != nil {
+			return unavailable("earlier payments cannot be looked for", err), nil
+		}
+	}
+	if lost {
+		if epoch, err = r.Records.Swap(ctx, epoch, lostJournal(*epoch.Journal.DeepCopy())); err != nil {
 			return nil, err
 		}
 	}
@@ -368,32 +389,25 @@ func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet,
 	return nil, nil
 }
 
-// vouch makes an epoch where there is none, and says of it where records were lost.
-func (r *WalletReconciler) vouch(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection, epoch *v1alpha1.PaymentRecord, lost bool,
-) (*v1alpha1.PaymentRecord, error) {
+// makeEpoch creates the epoch of a wallet's records, or returns the one that is there.
+func (r *WalletReconciler) makeEpoch(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection, lost bool) (*v1alpha1.PaymentRecord, error) {
 	journal := v1alpha1.PaymentJournal{
 		Phase:  v1alpha1.RecordHeld,
 		Holder: v1alpha1.RecordHolder{Kind: "Wallet", Namespace: wallet.Namespace, Name: wallet.Name, UID: string(wallet.UID)},
 	}
-	if epoch != nil {
-		journal = *epoch.Journal.DeepCopy()
-	}
 	if lost {
-		journal.Reason = v1alpha1.ReasonJournalLost
-		journal.Message = "records of earlier payments are missing; on-chain sends wait until the Wallet's spec.acknowledgedEpoch names this epoch"
+		journal = lostJournal(journal)
 	}
-	switch {
-	case epoch == nil:
-		spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordWalletEpoch, Wallet: connection.Record, Epoch: string(uuid.NewUUID())}
-		made, created, err := r.Records.Claim(ctx, payment.EpochName(connection.Public.XpubVanilla), spec, journal)
-		if err == nil && !created && made.Journal.Reason != journal.Reason {
-			return r.vouch(ctx, wallet, connection, made, lost) // another Wallet was faster, and saw less
-		}
-		return made, err
-	case lost:
-		return r.Records.Swap(ctx, epoch, journal)
-	}
-	return epoch, nil
+	spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordWalletEpoch, Wallet: connection.Record, Epoch: string(uuid.NewUUID())}
+	epoch, _, err := r.Records.Claim(ctx, payment.EpochName(connection.Public.XpubVanilla), spec, journal)
+	return epoch, err
+}
+
+// lostJournal is the journal of an epoch before which records were lost.
+func lostJournal(journal v1alpha1.PaymentJournal) v1alpha1.PaymentJournal {
+	journal.Reason = v1alpha1.ReasonJournalLost
+	journal.Message = "records of earlier payments are missing; on-chain sends wait until the Wallet's spec.acknowledgedEpoch names this epoch"
+	return journal
 }
 
 // paidBefore reports whether the service shows payments that the wallet, or its node, made: over Lightning, of an asset, or of bitcoin.
