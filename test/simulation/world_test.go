@@ -410,7 +410,7 @@ func (s *sim) driveToRest() {
 
 func (s *sim) atRest() bool { return len(s.tasks) == 0 && s.unrest() == "" }
 
-// unrest names what is still to be done; looks at wallets, which go on for ever, do not count.
+// unrest names what is still to be done; looks at wallets, which go on for ever, count only where they are due.
 func (s *sim) unrest() string {
 	var open []string
 	for _, r := range s.replicas {
@@ -426,7 +426,7 @@ func (s *sim) unrest() string {
 			continue
 		}
 		for i, due := range r.due {
-			if o := s.objects[i]; o.rests() && !due.IsZero() && !s.orphaned(o) {
+			if o := s.objects[i]; !due.IsZero() && !s.orphaned(o) && (o.rests() || !due.After(s.clock.Now())) {
 				open = append(open, fmt.Sprintf("%s is due at %s", s.objects[i].key, due.Format(time.RFC3339)))
 			}
 		}
