@@ -161,8 +161,9 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 			building.Watches(&v1alpha1.Wallet{}, handler.EnqueueRequestsFromMapFunc(dependents(mgr.GetClient(), setup.list)),
 				builder.WithPredicates(walletChanged()))
 		}
-		if kind := setup.name; kind == "lightningpayment" || kind == "onchainsend" {
-			building.Watches(&v1alpha1.PaymentApproval{}, handler.EnqueueRequestsFromMapFunc(approved(kind)))
+		switch setup.object.(type) {
+		case *v1alpha1.LightningPayment, *v1alpha1.OnchainSend:
+			building.Watches(&v1alpha1.PaymentApproval{}, handler.EnqueueRequestsFromMapFunc(approved(setup.name)))
 		}
 		if err := building.Complete(setup.reconcile); err != nil {
 			return fmt.Errorf("setting up the %s controller: %w", setup.name, err)

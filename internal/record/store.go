@@ -125,22 +125,12 @@ func (s *Store) Submitted(ctx context.Context, wallet v1alpha1.RecordWallet, now
 		selector = selector.Add(*requirement)
 	}
 	var found []v1alpha1.PaymentRecord
-	var list v1alpha1.PaymentRecordList
-	for {
-		err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), client.MatchingLabelsSelector{Selector: selector},
-			client.Limit(500), client.Continue(list.Continue))
-		if err != nil {
-			return nil, fmt.Errorf("listing payment records: %w", err)
+	err := s.each(ctx, client.MatchingLabelsSelector{Selector: selector}, func(record *v1alpha1.PaymentRecord) {
+		if record.Spec.Wallet.XpubVanilla == wallet.XpubVanilla {
+			found = append(found, *record)
 		}
-		for i := range list.Items {
-			if list.Items[i].Spec.Wallet.XpubVanilla == wallet.XpubVanilla {
-				found = append(found, list.Items[i])
-			}
-		}
-		if list.Continue == "" {
-			return found, nil
-		}
-	}
+	})
+	return found, err
 }
 
 // Reclaim gives a record, that was given up before anything was sent, to a new order of the same identity. Attempts go on counting.
@@ -198,30 +188,24 @@ func (s *Store) AnyPublishedInvoice(ctx context.Context, fingerprint, server str
 // PublishedInvoices returns the names of the records of LightningInvoices that are wanted. There may be very many: they are read by the page.
 func (s *Store) PublishedInvoices(ctx context.Context, wanted func(*v1alpha1.PaymentRecord) bool) ([]string, error) {
 	var names []string
-	for next := ""; ; {
-		var list v1alpha1.PaymentRecordList
-		err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), client.MatchingLabels{LabelKind: string(v1alpha1.RecordLightningInvoice)},
-			client.Limit(500), client.Continue(next))
-		if err != nil {
-			return nil, fmt.Errorf("listing payment records: %w", err)
+	err := s.Each(ctx, v1alpha1.RecordLightningInvoice, func(record *v1alpha1.PaymentRecord) {
+		if wanted(record) {
+			names = append(names, record.Name)
 		}
-		for i := range list.Items {
-			if wanted(&list.Items[i]) {
-				names = append(names, list.Items[i].Name)
-			}
-		}
-		if next = list.Continue; next == "" {
-			return names, nil
-		}
-	}
+	})
+	return names, err
 }
 
-// Each calls visit with every record of a kind, read a page at a time. What visit is given does not stay valid.
+// Each calls visit with every record of a kind, read a page at a time.
 func (s *Store) Each(ctx context.Context, kind v1alpha1.RecordKind, visit func(*v1alpha1.PaymentRecord)) error {
+	return s.each(ctx, client.MatchingLabels{LabelKind: string(kind)}, visit)
+}
+
+// each calls visit with every record that is selected. A list is new for each page: what was decoded is not overwritten.
+func (s *Store) each(ctx context.Context, selected client.ListOption, visit func(*v1alpha1.PaymentRecord)) error {
 	for page := ""; ; {
 		var list v1alpha1.PaymentRecordList
-		err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), client.MatchingLabels{LabelKind: string(kind)}, client.Limit(500),
-			client.Continue(page))
+		err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), selected, client.Limit(500), client.Continue(page))
 		if err != nil {
 			return fmt.Errorf("listing payment records: %w", err)
 		}
