@@ -37,7 +37,7 @@ func (s *sim) loseRecords() {
 	}
 	for _, key := range s.api.keys {
 		if held := s.api.current(key); held != nil && key.namespace == operator {
-			s.api.store(key, held, nil)
+			s.api.store(key, held, version{})
 		}
 	}
 	for _, o := range s.objects {

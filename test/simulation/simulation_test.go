@@ -16,6 +16,12 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 )
 
+// TestMain lets garbage wait: a run leaves much of it and keeps little.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
+
 // runSeed runs one seed and returns what is left of it.
 func runSeed(seed uint64, broken mutation, tracing bool) *sim {
 	s := newSim(seed, broken, tracing)
