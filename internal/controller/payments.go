@@ -96,6 +96,8 @@ type pass struct {
 	facts   payment.Facts
 	// standing is what is left of the wallet's budget, where it has one and it was looked at.
 	standing *limits.Standing
+	// gated tells that it was looked at whether the payment needs an approval.
+	gated bool
 }
 
 // Reconcile drives one payment. Each step writes what it is about to do, then does at most that one thing.
@@ -190,7 +192,7 @@ func (r *pass) gate(ctx context.Context) (err error) {
 	if r.facts.Blocked, err = r.blocked(ctx); err != nil {
 		return err
 	}
-	r.facts.Unapproved, r.facts.Approval = nil, nil
+	r.facts.Unapproved, r.facts.Approval, r.gated = nil, nil, true
 	needed := approval.Required(r.wallet.Spec.Limits, r.facts.Order)
 	if needed == 0 {
 		return nil
@@ -265,7 +267,7 @@ func (r *pass) plan(projection payment.Projection) *v1alpha1.PaymentPlan {
 	switch {
 	case !planning && found == nil && r.facts.Approval == nil && known == nil:
 		return nil
-	case !recorded && (r.session == nil || r.facts.Invalid != nil):
+	case !recorded && (r.session == nil || r.facts.Invalid != nil || r.facts.GivenUp != nil):
 		return known
 	}
 	startBefore := metav1.NewTime(order.StartBefore.Truncate(time.Second))
@@ -389,9 +391,7 @@ func logRecorded(ctx context.Context, record *v1alpha1.PaymentRecord) {
 
 // rest writes the status, lets the resource go where it may, and says when to look again.
 func (r *pass) rest(ctx context.Context, decision payment.Decision) (ctrl.Result, error) {
-	if r.facts.Approval != nil {
-		decision.Projection.Summary.Also = append(slices.Clone(decision.Projection.Summary.Also), *r.facts.Approval)
-	}
+	r.showApproval(&decision.Projection)
 	r.object.project(r.facts.Order, r.facts.Record, &r.facts, decision.Projection, r.Clock.Now())
 	r.object.showPlan(r.plan(decision.Projection))
 	if err := r.Status.Write(ctx, r.before.inner(), r.object.inner()); err != nil {
@@ -406,6 +406,22 @@ func (r *pass) rest(ctx context.Context, decision payment.Decision) (ctrl.Result
 		return ctrl.Result{RequeueAfter: decision.RequeueAfter}, nil
 	}
 	return r.expire(ctx, r.object)
+}
+
+// showApproval adds how far the payment is approved. Of one that was submitted, or is over, that is what it was then; where none is needed
+// any more it is nothing.
+func (r *pass) showApproval(projection *payment.Projection) {
+	shown := meta.FindStatusCondition(r.object.inner().GetConditions(), v1alpha1.ConditionApproved)
+	switch {
+	case r.facts.Approval != nil && (shown == nil || projection.Phase != v1alpha1.PaymentFailed):
+		shown = r.facts.Approval
+	case r.gated && projection.Phase != v1alpha1.PaymentFailed:
+		projection.Summary.Without = []string{v1alpha1.ConditionApproved}
+		return
+	}
+	if shown != nil {
+		projection.Summary.Also = append(slices.Clone(projection.Summary.Also), *shown)
+	}
 }
 
 // paidOrFailed reports whether the payment is over in a way in which declaring it again could not pay it.
