@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -799,6 +800,35 @@ func TestOwnInvoice(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestInvoiceOfAnotherWallet pays an invoice that another wallet of the same service and operator issued. Where each wallet has a node of its
+// own, as at the documented service, that is a payment like any other, also where no list of payments can tell.
+func TestInvoiceOfAnotherWallet(t *testing.T) {
+	for _, listing := range []bool{true, false} {
+		t.Run(fmt.Sprintf("with a list of payments: %t", listing), func(t *testing.T) {
+			w := newWorld(t, sandbox.Documented)
+			w.syncWallet()
+			w.makeSecret("shop", map[string]string{"mnemonic": otherMnemonic})
+			shop := testkit.MakeWallet("shop").Namespace(w.namespace).URL(w.url).KeysFrom("shop").Obj()
+			w.pass(made(w, shop))
+			issued := made(w, testkit.MakeLightningInvoice("order").Namespace(w.namespace).Wallet("shop").AmountSats(5000).Expiry(time.Hour).Obj())
+			w.pass(issued)
+			w.get(issued)
+			w.sandbox.SetListPayments(listing)
+			pay := made(w, testkit.MakeLightningPayment("rent").Namespace(w.namespace).Wallet("main").InvoiceFromLightningInvoice("order").Obj())
+			w.rest(pay)
+			w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+			if moved := w.sandbox.Moved(issued.Status.PaymentHash); len(moved) != 1 {
+				t.Errorf("moved %d times", len(moved))
+			}
+			w.pass(issued)
+			w.get(issued)
+			if issued.Status.Phase != v1alpha1.InvoiceSettled {
+				t.Errorf("the invoice that was paid is %s", issued.Status.Phase)
+			}
+		})
 	}
 }
 

@@ -95,7 +95,7 @@ func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Se
 	if !errors.Is(listErr, utexo.ErrNotAvailable) {
 		return false, problemOf(listErr), nil
 	}
-	published, err := s.Records.PublishedInvoice(ctx, order.PaymentHash, session.Wallet.Server)
+	published, err := s.Records.PublishedInvoice(ctx, order.PaymentHash, session.Wallet)
 	if err != nil || published != nil {
 		return published != nil, "", err
 	}
@@ -110,7 +110,7 @@ func (s *Spender) ownNode(ctx context.Context, session *Session) (node, problem 
 	if known, ok := s.nodes.Load(key); ok {
 		return known.(string), "", nil
 	}
-	published, err := s.Records.AnyPublishedInvoice(ctx, session.Wallet.MasterFingerprint, session.Wallet.Server)
+	published, err := s.Records.AnyPublishedInvoice(ctx, session.Wallet)
 	if err != nil {
 		return "", "", err
 	}
