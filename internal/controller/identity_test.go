@@ -803,6 +803,33 @@ func TestOwnInvoice(t *testing.T) {
 	}
 }
 
+// TestOwnInvoiceDeniedOnce has the service deny once, before anything is submitted, that it knows an invoice which the paying node issued.
+func TestOwnInvoiceDeniedOnce(t *testing.T) {
+	for name, begun := range map[string]bool{"and refuse the begin": false, "and begin": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Reference)
+			w.sandbox.SetListPayments(false)
+			w.syncWallet()
+			text := w.open("order").Status.PaymentRequest
+			faults := []sandbox.Fault{{Kind: sandbox.FaultLie, Claim: sandbox.ClaimAbsent, Operation: sandbox.SendRequest}}
+			if !begun {
+				faults = append(faults, sandbox.Fault{Kind: sandbox.FaultRefuseConnection, Operation: sandbox.PayBegin})
+			}
+			for _, fault := range faults {
+				if _, err := w.sandbox.AddFault(fault); err != nil {
+					t.Fatal(err)
+				}
+			}
+			pay := made(w, w.payment("rent", text).Obj())
+			w.pass(pay)
+			w.settle(text, false)
+			w.rest(pay)
+			w.want(pay, verdict{"Failed", v1alpha1.ReasonOwnInvoice, []string{"cannot pay itself"}})
+			w.paid(0)
+		})
+	}
+}
+
 // TestInvoiceOfAnotherWallet pays an invoice that another wallet of the same service and operator issued. Where each wallet has a node of its
 // own, as at the documented service, that is a payment like any other, also where no list of payments can tell.
 func TestInvoiceOfAnotherWallet(t *testing.T) {
