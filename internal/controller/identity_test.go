@@ -544,6 +544,27 @@ func TestPinnedInvoice(t *testing.T) {
 			t.Errorf("%s was paid, pinned was %s", out.Key, w.hashOf(first))
 		}
 	})
+	t.Run("of a ConfigMap that changes while all records are lost", func(t *testing.T) {
+		w := newWorld(t, sandbox.Documented)
+		w.syncWallet()
+		w.hang()
+		first, second := w.supplierInvoice(5000), w.supplierInvoice(6000)
+		source := made(w, w.configMap("supplier", "invoice", first))
+		pay := made(w, testkit.MakeLightningPayment("rent").Namespace(w.namespace).InvoiceFromConfigMap("supplier", "invoice").Obj())
+		w.reach(pay, v1alpha1.ReasonInFlight)
+		if err := w.api.DeleteAllOf(t.Context(), &v1alpha1.PaymentRecord{}, client.InNamespace(w.operator)); err != nil {
+			t.Fatal(err)
+		}
+		w.change(source, func() { source.Data["invoice"] = second })
+		w.release(pay)
+		w.pass(pay)
+		w.want(pay, verdict{"Pending", v1alpha1.ReasonJournalLost, []string{w.hashOf(first), "key invoice of ConfigMap supplier"}})
+		w.quiet(pay)
+		w.change(source, func() { source.Data["invoice"] = first })
+		w.rest(pay)
+		w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+		w.paid(1)
+	})
 	t.Run("of a ConfigMap that changes before anything is sent", func(t *testing.T) {
 		w := newWorld(t, sandbox.Documented, func(o *sandbox.Options) { o.Unfunded = true })
 		w.syncWallet()
