@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -80,6 +81,8 @@ func kindOf(object any) string {
 	switch object.(type) {
 	case *v1alpha1.PaymentRecord, *v1alpha1.PaymentRecordList:
 		return "PaymentRecord"
+	case *v1alpha1.PaymentApproval, *v1alpha1.PaymentApprovalList:
+		return "PaymentApproval"
 	case *v1alpha1.LightningPayment:
 		return "LightningPayment"
 	case *v1alpha1.OnchainSend:
@@ -137,7 +140,23 @@ func assign(object, value client.Object) {
 	reflect.ValueOf(object).Elem().Set(reflect.ValueOf(value.DeepCopyObject()).Elem())
 }
 
-// listRecords lists PaymentRecords, the only kind that the operator lists.
+// listApprovals lists the PaymentApprovals of one payment, by its UID.
+func (a *apiServer) listApprovals(list *v1alpha1.PaymentApprovalList, options *client.ListOptions) {
+	uid, selected := options.FieldSelector.RequiresExactMatch("spec.paymentRef.uid")
+	if !selected {
+		panic("PaymentApprovals are listed of one payment")
+	}
+	for _, key := range a.keys {
+		if key.kind != "PaymentApproval" || key.namespace != options.Namespace {
+			continue
+		}
+		if found, ok := a.current(key).(*v1alpha1.PaymentApproval); ok && found.Spec.PaymentRef.UID == uid {
+			list.Items = append(list.Items, *found.DeepCopy())
+		}
+	}
+}
+
+// listRecords lists PaymentRecords.
 func (a *apiServer) listRecords(list *v1alpha1.PaymentRecordList, options *client.ListOptions) {
 	selector := options.LabelSelector
 	if selector == nil {
@@ -302,8 +321,7 @@ func (a *apiServer) store(key objectKey, before client.Object, made version, tex
 	}
 	*held = append(*held, made)
 	stored := change{a.revision, key, before, after, text}
-	switch key.kind {
-	case "Wallet", "LightningInvoice", "LightningPayment", "OnchainSend":
+	if slices.Contains(watchedKinds, key.kind) {
 		a.watches[key.kind] = append(a.watches[key.kind], stored)
 	}
 	a.written(stored)

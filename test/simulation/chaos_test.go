@@ -325,7 +325,7 @@ func (s *sim) toggleList() { s.service.SetListPayments(s.chance(50)) }
 
 func (s *sim) misbehavingPayee() {
 	o := s.orders[s.random.IntN(len(s.orders))]
-	if o.kind != v1alpha1.RecordLightningPayment {
+	if o.kind != v1alpha1.RecordLightningPayment || o.key == "" {
 		return
 	}
 	mode := sandbox.PayeeHangs

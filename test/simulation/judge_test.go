@@ -57,7 +57,7 @@ func newJudge() judge {
 // stats counts what happened in runs.
 type stats struct {
 	kubeCalls, serviceCalls, crashes, pauses, kubeFaults, serviceFaults, begins, ends, unclear, repeats, moved, unknown, failed, succeeded int
-	invoices, settled, losses, resolved                                                                                                    int
+	invoices, settled, losses, resolved, approvals, pins                                                                                   int
 }
 
 func (a *stats) add(b stats) {
@@ -79,14 +79,17 @@ func (a *stats) add(b stats) {
 	a.settled += b.settled
 	a.losses += b.losses
 	a.resolved += b.resolved
+	a.approvals += b.approvals
+	a.pins += b.pins
 }
 
 func (a *stats) String() string {
 	return fmt.Sprintf("%d calls of the API server, %d of the service; faults that struck: %d at the service, %d at the API server, %d crashes, %d pauses; "+
 		"%d begins, %d ends, of them %d without a clear answer and %d repetitions; payments: %d moved money, records %d Succeeded, %d Failed or Cancelled, %d Unknown; "+
-		"%d invoices shown, %d Settled; all records lost %d times; %d words of people",
+		"%d invoices shown, %d Settled; all records lost %d times; %d words of people; %d approvals given; %d references to invoices resolved",
 		a.kubeCalls, a.serviceCalls, a.serviceFaults, a.kubeFaults, a.crashes, a.pauses, a.begins, a.ends, a.unclear, a.repeats, a.moved,
-		a.succeeded, a.failed, a.unknown, a.invoices, a.settled, a.losses, a.resolved)
+		a.succeeded, a.failed, a.unknown, a.invoices, a.settled, a.losses, a.resolved,
+		a.approvals, a.pins)
 }
 
 // count sums a run up.
@@ -127,6 +130,7 @@ func (s *sim) count() {
 		sum.losses++
 	}
 	sum.resolved += len(s.judge.resolved)
+	sum.approvals += len(s.consents.given)
 	for _, o := range s.orders {
 		sum.moved += len(s.service.Moved(o.key))
 	}
@@ -137,6 +141,9 @@ func (s *sim) count() {
 		}
 		if record.Journal.Reason == v1alpha1.ReasonSettled {
 			sum.settled++
+		}
+		if record.Spec.Kind == v1alpha1.RecordInvoicePin {
+			sum.pins++
 		}
 		switch record.Journal.Phase {
 		case v1alpha1.RecordSucceeded:
@@ -172,6 +179,8 @@ type writeAhead struct {
 	endCalls int32
 	txid     string
 	notAfter time.Time
+	// permitted is when the task began to ask for permission.
+	permitted time.Time
 }
 
 // wrote is told of every stored write.
@@ -231,8 +240,11 @@ func (s *sim) wroteRecord(made change) {
 	}
 	after := made.after.(*v1alpha1.PaymentRecord)
 	s.scan("a record", string(made.text))
-	if after.Spec.Kind == v1alpha1.RecordLightningInvoice {
+	switch after.Spec.Kind {
+	case v1alpha1.RecordLightningInvoice:
 		s.readable(strings.TrimPrefix(made.key.name, "in-"), after.Spec.PaymentRequest)
+	case v1alpha1.RecordInvoicePin:
+		s.pinned(after)
 	}
 	if made.before != nil {
 		was := &made.before.(*v1alpha1.PaymentRecord).Journal
@@ -240,13 +252,17 @@ func (s *sim) wroteRecord(made change) {
 		s.giveUpInTime(made.key, was, &after.Journal)
 	}
 	if t := s.current; t != nil {
+		if before, ok := made.before.(*v1alpha1.PaymentRecord); ok && after.Journal.Phase == v1alpha1.RecordSubmitting &&
+			(before.Journal.Phase != v1alpha1.RecordSubmitting || after.Journal.EndCalls > before.Journal.EndCalls) {
+			s.permitted(t, before)
+		}
 		switch after.Journal.Phase {
 		case v1alpha1.RecordBegan:
 			t.began = after.Journal.Attempt
 		case v1alpha1.RecordSubmitting:
 			t.ahead = &writeAhead{
 				record: made.key.name, attempt: after.Journal.Attempt, endCalls: after.Journal.EndCalls, txid: after.Journal.Txid,
-				notAfter: after.Journal.NotAfter.Time,
+				notAfter: after.Journal.NotAfter.Time, permitted: t.looks.asked,
 			}
 		default:
 			if t.ahead != nil && t.ahead.record == made.key.name {
@@ -298,20 +314,27 @@ func (s *sim) keepsIDs(made change) {
 	switch a := made.after.(type) {
 	case *v1alpha1.LightningPayment:
 		b := made.before.(*v1alpha1.LightningPayment)
-		was, is = []string{b.Status.PaymentHash, b.Status.RequestID}, []string{a.Status.PaymentHash, a.Status.RequestID}
+		was, is = []string{b.Status.PaymentHash, b.Status.RequestID, hashOf(b.Status.Plan)}, []string{a.Status.PaymentHash, a.Status.RequestID, hashOf(a.Status.Plan)}
 	case *v1alpha1.LightningInvoice:
 		b := made.before.(*v1alpha1.LightningInvoice)
 		was = []string{b.Status.PaymentRequest, b.Status.PaymentHash, b.Status.RequestID}
 		is = []string{a.Status.PaymentRequest, a.Status.PaymentHash, a.Status.RequestID}
 	case *v1alpha1.OnchainSend:
 		b := made.before.(*v1alpha1.OnchainSend)
-		was, is = []string{b.Status.SendID}, []string{a.Status.SendID}
+		was, is = []string{hashOf(b.Status.Plan), b.Status.SendID}, []string{hashOf(a.Status.Plan), a.Status.SendID}
 	}
 	for i := range was {
 		if was[i] != "" && is[i] != was[i] && is[i] != "" && (made.key.kind != "OnchainSend" || s.judge.loss == nil) {
 			s.fail("I10", "%s: the status says %q after %q", made.key, is[i], was[i])
 		}
 	}
+}
+
+func hashOf(plan *v1alpha1.PaymentPlan) string {
+	if plan == nil {
+		return ""
+	}
+	return plan.Hash
 }
 
 // sending judges a request at the instant at which it leaves, and remembers begins and ends.
@@ -340,6 +363,7 @@ func (s *sim) sending(t *task, operation, wallet string, body []byte) *moneyCall
 
 func (s *sim) sendingBegin(c *moneyCall, earlier []*moneyCall) {
 	s.beginsAfterLoss(c)
+	s.check("plan", !s.onlyPlanned(c.task.object.key, c.task.uid), "%s begins, and was only planned", c.task.name)
 	again := 0
 	for _, e := range earlier {
 		switch {
@@ -374,6 +398,7 @@ func (s *sim) sendingEnd(c *moneyCall, earlier []*moneyCall, body []byte) {
 	case ahead.record != c.record || ahead.txid != testkit.TxidOfEnd(body) || c.at.After(ahead.notAfter):
 		s.fail("I5", "%s ends %s until %s on the write-ahead %+v", c.task.name, testkit.TxidOfEnd(body), ahead.notAfter, *ahead)
 	}
+	s.check("permit", c.at.Sub(ahead.permitted) <= staleAfter, "%s ends %s after it asked for permission", c.task.name, c.at.Sub(ahead.permitted))
 	ends := int32(1)
 	var last *moneyCall
 	for _, e := range earlier {
@@ -452,6 +477,7 @@ func (s *sim) final() {
 		s.judgeOrder(o)
 	}
 	s.judgeSends()
+	s.judgePlans()
 	s.judgeBudget()
 	s.judgeInvoices()
 	s.judgeObjects()
@@ -491,7 +517,7 @@ func (s *sim) judgeOrder(o *order) {
 		s.judgeRecord(o, object, record, moved)
 	}
 	lightning := o.kind == v1alpha1.RecordLightningPayment
-	if s.judge.loss != nil && (!lightning || s.saysSucceeded(o)) {
+	if s.judge.loss != nil && (!lightning || s.saysSucceeded(o) || s.waitsSinceLoss(o)) {
 		return // its record was lost and is not made anew
 	}
 	if slices.ContainsFunc(o.objects, s.orphaned) {
@@ -506,6 +532,14 @@ func (s *sim) judgeOrder(o *order) {
 		}
 	}
 	s.check("I2", succeeded <= max(len(moved), 0), "order %s: %d succeeded, moved %d times", short(o.key), succeeded, len(moved))
+}
+
+// waitsSinceLoss reports whether a resource that orders o waits for somebody to look after the records that were lost.
+func (s *sim) waitsSinceLoss(o *order) bool {
+	return slices.ContainsFunc(o.objects, func(object *object) bool {
+		found := s.api.current(object.key)
+		return found != nil && s.heldSinceLoss(found)
+	})
 }
 
 // saysSucceeded reports whether the status of a resource that orders o does.

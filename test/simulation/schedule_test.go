@@ -37,6 +37,7 @@ type task struct {
 	// began and ahead are the last writes of a record by which the task announced a begin, and an end.
 	began int32
 	ahead *writeAhead
+	looks looks
 }
 
 // crash is what a task of a dead process panics with.
@@ -197,7 +198,11 @@ func (s *sim) step(limit time.Time) bool {
 		if !o.payAt.IsZero() {
 			consider(o.payAt, 20, func() { s.pay(o) })
 		}
+		if s.hopeless(o) {
+			consider(now, 20, func() { s.giveUp(o) })
+		}
 	}
+	s.offerConsent(consider)
 	if s.chaotic {
 		if len(s.choices) == 0 {
 			at := next

@@ -48,6 +48,7 @@ type sim struct {
 	splitBrain bool
 	// dailySats is what each wallet may spend in 24 hours; 0 for all it has.
 	dailySats int64
+	consents  consents
 	profile   v1alpha1.ServerProfile
 	leader    *replica
 	objects   []*object
@@ -85,6 +86,11 @@ type object struct {
 	record string
 	order  *order
 	made   client.Object
+	// offer is the LightningInvoice that a payment refers to; nil for one that holds its invoice.
+	offer *object
+	// refused tells that nobody approves it, askedAgain when people are asked for the next approval.
+	refused    bool
+	askedAgain time.Time
 	// payAt is when the payer of an invoice pays it, zero for not; payAfter how long after it was readable, negative for never.
 	payAt    time.Time
 	payAfter time.Duration
@@ -95,7 +101,7 @@ func (o *object) rests() bool { return o.key.kind != "Wallet" }
 
 // order is something to be paid at most once.
 type order struct {
-	// key is the ledger's: a payment hash or sandbox.OrderKey.
+	// key is the ledger's: a payment hash or sandbox.OrderKey. It is empty for what was not resolved yet.
 	key         string
 	kind        v1alpha1.RecordKind
 	sats        int64
@@ -177,7 +183,10 @@ func newSim(seed uint64, broken mutation, tracing bool) *sim {
 	listed := s.chance(60)
 	s.serve(kind, profile, listed, sandbox.Timing{})
 	s.splitBrain = s.chance(50)
-	if seed%4 == 3 {
+	switch seed % 4 {
+	case 1:
+		s.demandConsent()
+	case 3:
 		s.dailySats = 45_000 // of about 60,000 that are ordered
 	}
 	for i := range 1 + s.random.IntN(2) {
@@ -215,6 +224,9 @@ func (s *sim) addWallet(name string, keys accountKeys, profile v1alpha1.ServerPr
 	wallet := testkit.MakeWallet(name).Namespace(team).Profile(profile).Token(name+"-token", "token").Obj()
 	if s.dailySats > 0 {
 		wallet.Spec.Limits = &v1alpha1.WalletLimits{DailySats: &s.dailySats}
+	}
+	if s.demandsConsent() {
+		wallet.Spec.Limits = &v1alpha1.WalletLimits{RequireApprovalAboveSats: &s.consents.aboveSats, RequiredApprovals: &s.consents.required}
 	}
 	s.mustCreate(wallet)
 	s.addObject(&object{key: keyOf(wallet), wallet: name, made: wallet})
@@ -265,6 +277,9 @@ func (s *sim) plan() {
 		s.planObject(o, name, wallet)
 	}
 	s.planInvoices(wallets)
+	if s.seed%4 == 2 {
+		s.planReferences(wallets)
+	}
 }
 
 // lightningOrder is the payment of a fresh invoice.
@@ -306,6 +321,7 @@ func (s *sim) planObject(o *order, name, wallet string) {
 		planned.record = payment.OnchainRecordName(team, name, wallet, "")
 	}
 	planned.key = keyOf(planned.made)
+	s.declareCarefully(planned)
 	o.objects = append(o.objects, planned)
 	s.addObject(planned)
 	s.toMake = append(s.toMake, planned)
@@ -390,8 +406,9 @@ func (s *sim) calm() {
 	for _, o := range s.objects {
 		s.setSuspend(o, false)
 	}
+	s.decidePlans()
 	for _, o := range s.orders {
-		if o.kind == v1alpha1.RecordLightningPayment {
+		if o.kind == v1alpha1.RecordLightningPayment && o.key != "" {
 			_ = s.service.SetPayee(o.key, sandbox.PayeeSettles)
 			_ = s.service.Resolve(o.key, true) // where it hangs
 		}
@@ -439,6 +456,9 @@ func (s *sim) unrest() string {
 	for _, o := range s.objects {
 		if !o.payAt.IsZero() {
 			open = append(open, o.key.String()+" is to be paid")
+		}
+		if s.demandsConsent() && s.asksForConsent(o) {
+			open = append(open, o.key.String()+" is to be approved")
 		}
 	}
 	return strings.Join(open, ", ")
