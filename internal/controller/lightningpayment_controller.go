@@ -17,6 +17,7 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
 	"github.com/utexo/utexo-operator/internal/bolt11"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/readiness"
 )
@@ -34,11 +35,14 @@ type LightningPaymentReconciler struct{ Payments *Payments }
 
 // Reconcile drives one LightningPayment.
 func (r *LightningPaymentReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	who := observer.Subject{Kind: observer.Payment, NamespacedName: request.NamespacedName}
 	var pay v1alpha1.LightningPayment
 	if err := r.Payments.Client.Get(ctx, request.NamespacedName, &pay); err != nil {
+		r.Payments.Observe.Forget(who) // it is gone, or of another shard
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if restsForGood(&pay, pay.Status.Phase, pay.Status.ObservedGeneration) {
+		r.Payments.Observe.Forget(who)
 		return r.Payments.expire(ctx, lightningPayable{&pay})
 	}
 	return r.Payments.Reconcile(ctx, lightningPayable{&pay})

@@ -8,12 +8,15 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
@@ -268,5 +271,35 @@ func TestStatementOfAWalletThatMoves(t *testing.T) {
 	w.want(object, verdict{reason: v1alpha1.ReasonStatementWritten})
 	if rows := w.documents(object); len(rows) != 1 || len(rows[0]) != 1 || rows[0][0]["revision"] != "main@sha1:0a1b" {
 		t.Errorf("the statement says %v", rows)
+	}
+}
+
+// TestMovedAwayIsNotObserved moves an open invoice and a payment in flight, with their wallet, to another shard: the manager that they left
+// asks the service nothing more.
+func TestMovedAwayIsNotObserved(t *testing.T) {
+	w := newObserved(t, true)
+	shop := w.invoices(1)[0]
+	w.hang()
+	pay := made(w.world, w.payment("rent", w.supplierInvoice(5000)).Obj())
+	w.add(observer.Payment, pay)
+	w.run(10 * time.Minute)
+	w.want(shop, verdict{"Open", v1alpha1.ReasonOpen, nil})
+	w.want(pay, verdict{"InFlight", v1alpha1.ReasonInFlight, nil})
+
+	w.toShard(w.wallet("main"), "blue")
+	w.run(time.Minute) // nobody was told yet, and both are looked at when their time comes
+	w.kube = func(call kubeCall) error {
+		if call.cached && call.verb == "get" {
+			return apierrors.NewNotFound(schema.GroupResource{}, call.key.Name)
+		}
+		return call.do()
+	}
+	w.add(observer.Invoice, shop) // as the watch tells that they are gone
+	w.add(observer.Payment, pay)
+	w.run(time.Minute)
+	asked := len(w.sandbox.Requests())
+	w.run(2 * time.Hour)
+	if calls := len(w.sandbox.Requests()) - asked; calls > 0 {
+		t.Errorf("the service was asked %d times", calls)
 	}
 }
