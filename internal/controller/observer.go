@@ -65,7 +65,7 @@ func (r *ObserverReconciler) Reconcile(ctx context.Context, request ctrl.Request
 		r.list(ctx, name, asked)
 	}
 	for _, released := range r.Observer.Release(name, r.Clock.Now()) {
-		r.queues.add(released)
+		r.queues.add(released, 0)
 	}
 	after := r.Observer.Next(name, r.Clock.Now())
 	if after == 0 {
@@ -108,7 +108,7 @@ func (r *ObserverReconciler) Watch(wallet types.NamespacedName, server string, l
 	sooner := r.Observer.Watch(wallet, server, who, watch, r.Clock.Now())
 	r.mutex.Unlock()
 	if sooner {
-		r.queues.add(observer.Subject{Kind: observedWallet, NamespacedName: wallet})
+		r.queues.add(observer.Subject{Kind: observedWallet, NamespacedName: wallet}, 0)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -440,9 +441,17 @@ func (r *pass) rest(ctx context.Context, decision payment.Decision) (ctrl.Result
 	}
 	again := r.await(decision)
 	if again > 0 || decision.Hold || !r.paidOrFailed() {
-		return ctrl.Result{RequeueAfter: again}, nil
+		return ctrl.Result{RequeueAfter: again, Priority: r.priority()}, nil
 	}
 	return r.expire(ctx, r.object)
+}
+
+// priority is that of the next pass in the queue: what was submitted only looks, and lets pass what is still to be paid.
+func (r *pass) priority() *int {
+	if r.facts.Record == nil || r.facts.Record.Journal.Phase != v1alpha1.RecordSubmitted {
+		return nil
+	}
+	return ptr.To(priorityLook)
 }
 
 // await has a Lightning payment that is under way watched, and returns when to decide again without news.

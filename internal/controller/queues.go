@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -19,15 +20,28 @@ type Queues struct {
 	early []observer.Subject
 }
 
+// Priorities in a queue, higher ones first. What was created or changed has 0, what was there when the process started -100.
+const (
+	// priorityTurn is of a payment whose turn it is: its wallet waits for it.
+	priorityTurn = 10
+	// priorityLook is of what only looks.
+	priorityLook = -200
+)
+
 // add has who reconciled.
-func (q *Queues) add(who observer.Subject) {
+func (q *Queues) add(who observer.Subject, priority int) {
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
-	if queue := q.queues[who.Kind]; queue != nil {
-		queue.Add(reconcile.Request{NamespacedName: who.NamespacedName})
+	queue, request := q.queues[who.Kind], reconcile.Request{NamespacedName: who.NamespacedName}
+	if queue == nil {
+		q.early = append(q.early, who)
 		return
 	}
-	q.early = append(q.early, who)
+	if ordered, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		ordered.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, request)
+		return
+	}
+	queue.Add(request)
 }
 
 // source has the queue of the controller of a kind known once it starts.

@@ -93,7 +93,7 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 	if options.Observer != nil {
 		queues = &Queues{}
 		observe = newObserverReconciler(*options.Observer, options.Clock, queues)
-		line = turns.New(options.Clock, queues.add)
+		line = turns.New(options.Clock, func(who observer.Subject) { queues.add(who, priorityTurn) })
 	}
 	payments := &Payments{
 		Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
