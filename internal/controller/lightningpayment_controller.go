@@ -35,14 +35,13 @@ type LightningPaymentReconciler struct{ Payments *Payments }
 
 // Reconcile drives one LightningPayment.
 func (r *LightningPaymentReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	who := observer.Subject{Kind: observer.Payment, NamespacedName: request.NamespacedName}
 	var pay v1alpha1.LightningPayment
 	if err := r.Payments.Client.Get(ctx, request.NamespacedName, &pay); err != nil {
-		r.Payments.Observe.Forget(who) // it is gone, or of another shard
+		r.Payments.gone(observer.Payment, request.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if restsForGood(&pay, pay.Status.Phase, pay.Status.ObservedGeneration) {
-		r.Payments.Observe.Forget(who)
+		r.Payments.gone(observer.Payment, request.NamespacedName)
 		return r.Payments.expire(ctx, lightningPayable{&pay})
 	}
 	return r.Payments.Reconcile(ctx, lightningPayable{&pay})

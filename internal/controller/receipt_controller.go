@@ -175,7 +175,7 @@ func (r *ReceiptReconciler) setup(mgr ctrl.Manager, namespace string) error {
 		Watches(&v1alpha1.Wallet{}, handler.EnqueueRequestsFromMapFunc(r.arrived), builder.WithPredicates(walletArrived())).
 		WatchesRawSource(source.TypedChannel(missed, enqueue))
 	if r.Observe != nil {
-		building.WatchesRawSource(r.Observe.source(observer.Receipt))
+		building.WatchesRawSource(r.Observe.queues.source(observer.Receipt))
 	}
 	if err := building.Complete(r); err != nil {
 		return fmt.Errorf("setting up the receipt controller: %w", err)

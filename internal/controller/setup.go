@@ -29,6 +29,7 @@ import (
 	"github.com/utexo/utexo-operator/internal/record"
 	"github.com/utexo/utexo-operator/internal/shard"
 	"github.com/utexo/utexo-operator/internal/spender"
+	"github.com/utexo/utexo-operator/internal/turns"
 	"github.com/utexo/utexo-operator/internal/walletlock"
 )
 
@@ -51,7 +52,8 @@ type Options struct {
 	Concurrency int
 	// Shard is what of the Wallets this manager works on, see package shard; empty for those without a shard.
 	Shard string
-	// Observer limits how services are observed; nil for not at all: then each resource looks for itself.
+	// Observer limits how services are observed; nil for not at all: then each resource looks for itself, and asks again and again whether
+	// it is its turn to be paid.
 	Observer *observer.Options
 }
 
@@ -65,8 +67,9 @@ type Controllers struct {
 	Deposit   *DepositAddressReconciler
 	Settle    *SettlementReconciler
 	Statement *StatementReconciler
-	// Observe is nil where the options say so.
+	// Observe and Queues are nil where the options say so.
 	Observe  *ObserverReconciler
+	Queues   *Queues
 	Spender  *spender.Spender
 	Payments *Payments
 }
@@ -86,13 +89,19 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		},
 	}
 	budgets := &Budgets{Records: records, Clock: options.Clock}
-	var observe *ObserverReconciler
+	var (
+		queues  *Queues
+		observe *ObserverReconciler
+		line    *turns.Turns[observer.Subject]
+	)
 	if options.Observer != nil {
-		observe = NewObserverReconciler(*options.Observer, options.Clock)
+		queues = &Queues{}
+		observe = newObserverReconciler(*options.Observer, options.Clock, queues)
+		line = turns.New(options.Clock, func(who observer.Subject) { queues.add(who, priorityTurn) })
 	}
 	payments := &Payments{
 		Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
-		Budgets: budgets, Policy: options.Policy, Observe: observe,
+		Budgets: budgets, Policy: options.Policy, Observe: observe, Turns: line,
 	}
 	return &Controllers{
 		Wallet: &WalletReconciler{
@@ -118,6 +127,7 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
 		},
 		Observe:  observe,
+		Queues:   queues,
 		Spender:  spend,
 		Payments: payments,
 	}
@@ -172,13 +182,13 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		object    client.Object
 		list      client.ObjectList
 		reconcile reconcile.Reconciler
-		// told is what kind of subject it is for the observer; empty for none.
+		// told is the kind under which it is told of what happens in this process; empty for not at all.
 		told observer.Kind
 	}{
 		{"wallet", &v1alpha1.Wallet{}, nil, c.Wallet, ""},
 		{"lightninginvoice", &v1alpha1.LightningInvoice{}, &v1alpha1.LightningInvoiceList{}, c.Invoice, observer.Invoice},
 		{"lightningpayment", &v1alpha1.LightningPayment{}, &v1alpha1.LightningPaymentList{}, c.Payment, observer.Payment},
-		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send, ""},
+		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send, observer.Send},
 		{"settlement", &v1alpha1.Settlement{}, &v1alpha1.SettlementList{}, c.Settle, ""},
 		{"statement", &v1alpha1.Statement{}, &v1alpha1.StatementList{}, c.Statement, ""},
 		{"depositaddress", &v1alpha1.DepositAddress{}, &v1alpha1.DepositAddressList{}, c.Deposit, ""},
@@ -195,8 +205,8 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		case *v1alpha1.LightningPayment, *v1alpha1.OnchainSend:
 			building.Watches(&v1alpha1.PaymentApproval{}, handler.EnqueueRequestsFromMapFunc(approved(setup.name)))
 		}
-		if setup.told != "" && c.Observe != nil {
-			building.WatchesRawSource(c.Observe.source(setup.told))
+		if setup.told != "" && c.Queues != nil {
+			building.WatchesRawSource(c.Queues.source(setup.told))
 		}
 		if err := building.Complete(setup.reconcile); err != nil {
 			return fmt.Errorf("setting up the %s controller: %w", setup.name, err)

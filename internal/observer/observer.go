@@ -28,6 +28,7 @@ type Kind string
 const (
 	Invoice Kind = "LightningInvoice"
 	Payment Kind = "LightningPayment"
+	Send    Kind = "OnchainSend"
 	// Receipt is the PaymentRecord of an invoice whose resource is gone.
 	Receipt Kind = "PaymentRecord"
 )
