@@ -148,18 +148,21 @@ func TestShardedManagers(t *testing.T) {
 	await(t, "the manager that starts sees the receipt", func() error { return w.receipted(shops[1]) })
 
 	// All that is in a namespace moves by the commands of docs/scaling.md.
-	label := func(arguments ...string) {
+	label := func(want string, arguments ...string) {
 		t.Helper()
-		if _, err := kubectl.Run(t.Context(), nil, append([]string{"label", "utexo", "--all", "-n", w.namespace}, arguments...)...); err != nil {
+		all := []string{"label", "uw,lninv,lnpay,ocsend,dep,settle,stmt", "--all", "-n", w.namespace}
+		if _, err := kubectl.Run(t.Context(), nil, append(all, arguments...)...); err != nil {
 			t.Fatal(err)
 		}
 		w.get(first.object)
-		if got := []string{w.wallet("main").Labels[v1alpha1.ShardLabel], first.object.GetLabels()[v1alpha1.ShardLabel]}; got[0] != got[1] {
-			t.Errorf("kubectl label leaves wallet and payment with %v", got)
+		for _, object := range []client.Object{w.wallet("main"), first.object} {
+			if got := object.GetLabels()[v1alpha1.ShardLabel]; got != want {
+				t.Errorf("kubectl label leaves %s with %q, want %q", object.GetName(), got, want)
+			}
 		}
 	}
-	label("--overwrite", "payments.utexo.com/shard=blue")
-	label("payments.utexo.com/shard-")
+	label("blue", "--overwrite", "payments.utexo.com/shard=blue")
+	label("", "payments.utexo.com/shard-")
 
 	// A payment of another shard than its wallet's is not made by anybody until it has the label that its status names.
 	mislabelled := testkit.MakeLightningPayment("mislabelled").Namespace(w.namespace).Obj()
