@@ -260,7 +260,7 @@ func (f *flags) options() ctrl.Options {
 		RetryPeriod:                   &f.retryEvery,
 		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
 		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
-		Cache:                         cache.Options{ByObject: controller.Cached(f.shard), DefaultTransform: cache.TransformStripManagedFields()},
+		Cache:                         cache.Options{ByObject: controller.Cached(f.shard), DefaultTransform: controller.Slim},
 		Client: client.Options{Cache: &client.CacheOptions{
 			// What money depends on is never read from a cache, and Secrets are never listed.
 			DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &v1alpha1.PaymentRecord{}},

@@ -264,7 +264,8 @@ func approved(kind string) handler.MapFunc {
 func dependents(reader client.Reader, prototype client.ObjectList) handler.MapFunc {
 	return func(ctx context.Context, wallet client.Object) []reconcile.Request {
 		list := prototype.DeepCopyObject().(client.ObjectList)
-		if err := reader.List(ctx, list, client.MatchingFields{walletField: client.ObjectKeyFromObject(wallet).String()}); err != nil {
+		of := client.MatchingFields{walletField: client.ObjectKeyFromObject(wallet).String()}
+		if err := reader.List(ctx, list, of, client.UnsafeDisableDeepCopy); err != nil { // only names are taken
 			ctrl.LoggerFrom(ctx).Error(err, "the resources of a wallet could not be listed", "wallet", wallet.GetName())
 			return nil
 		}
