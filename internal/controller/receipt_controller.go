@@ -73,7 +73,7 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	case r.Observe.Waits(who):
 		return r.await(who, published, used), nil
 	}
-	seen, pause := look(ctx, published.Spec, used.connection.Client)
+	seen, pause := look(ctx, published.Spec, used.connection.Client, func() (paid, known bool) { return r.Observe.paid(observer.Receipt, published) })
 	if r.Observe.Pressed(client.ObjectKeyFromObject(used.wallet), pause); seen != invoice.Settled {
 		return r.await(who, published, used), nil
 	}
