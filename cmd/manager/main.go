@@ -39,7 +39,9 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/shard"
 )
 
 // version is set when the program is linked.
@@ -51,9 +53,10 @@ const shutdownTimeout = 180 * time.Second
 type flags struct {
 	metricsAddress, probeAddress             string
 	metricsInsecure, leaderElect             bool
-	namespace, watchNamespaces               string
+	namespace, watchNamespaces, shard        string
 	quarantine, walletSyncInterval           time.Duration
-	concurrency                              int
+	observeInterval                          time.Duration
+	concurrency, looksPerSecond              int
 	showVersion                              bool
 	leaseDuration, renewDeadline, retryEvery time.Duration
 }
@@ -106,10 +109,17 @@ func (f *flags) bind(set *flag.FlagSet) {
 	set.DurationVar(&f.retryEvery, "leader-retry-period", 5*time.Second, "How often replicas try to take or renew the lead.")
 	set.StringVar(&f.namespace, "namespace", ownNamespace(), "The operator's own namespace, for PaymentRecords and Leases.")
 	set.StringVar(&f.watchNamespaces, "watch-namespaces", "", "Namespaces to work in, separated by commas; empty for all.")
+	set.StringVar(&f.shard, "shard", "",
+		"Shard to work for: Wallets, and what names them, whose label payments.utexo.com/shard has this value. Empty for those without the label. All shards have one --namespace.")
 	set.DurationVar(&f.quarantine, "quarantine", payment.DefaultPolicy().Quarantine,
 		"How long a wallet begins nothing new after a call whose answer was lost. Must exceed the client's deadline (150s) and the service's longest work (120s) together; less is for tests against a sandbox.")
 	set.DurationVar(&f.walletSyncInterval, "wallet-sync-interval", 30*time.Second, "How often a wallet's balance is read.")
 	set.IntVar(&f.concurrency, "concurrency", 16, "How many resources of a kind are worked on at once. A wallet pays one at a time regardless.")
+	defaults := observer.DefaultOptions()
+	set.DurationVar(&f.observeInterval, "observe-interval", defaults.MaxInterval,
+		"How often, at most, the payments of a service are listed for a wallet on which something is open and nothing happens. A list that takes long is asked for less often.")
+	set.IntVar(&f.looksPerSecond, "looks-per-second", defaults.LooksPerSecond,
+		"How many looks at what is open, lists among them, one service gets a second in the long run. A service that lists no payments is asked about each of N open invoices at least every minute or every 2*N/looks-per-second seconds, whichever is longer.")
 	set.BoolVar(&f.showVersion, "version", false, "Print the version and leave.")
 }
 
@@ -125,8 +135,12 @@ func (f *flags) check(rest []string, level zapcore.LevelEnabler) error {
 		return fmt.Errorf("--zap-log-level must be below %d, from where on the log would hold the keys of wallets", secretLevel)
 	case f.namespace == "":
 		return errors.New("--namespace must name the operator's namespace")
+	case shard.Check(f.shard) != nil:
+		return fmt.Errorf("--shard: %w", shard.Check(f.shard))
 	case f.quarantine <= 0 || f.walletSyncInterval < time.Second:
 		return errors.New("--quarantine must be positive and --wallet-sync-interval at least 1s")
+	case f.observeInterval < 2*time.Second || f.looksPerSecond < 1:
+		return errors.New("--observe-interval must be at least 2s and --looks-per-second at least 1")
 	case f.concurrency < 1:
 		return errors.New("--concurrency must be at least 1")
 	case f.watchNamespaces != "" && slices.Contains(f.namespaces(), ""):
@@ -176,7 +190,8 @@ func start(ctx context.Context, f flags) error {
 	policy.Quarantine = f.quarantine
 	options := controller.Options{
 		Namespace: f.namespace, Identity: identity(), UserAgent: config.UserAgent, Clock: clock.RealClock{}, Policy: policy,
-		SyncInterval: f.walletSyncInterval, Concurrency: f.concurrency,
+		SyncInterval: f.walletSyncInterval, Concurrency: f.concurrency, Shard: f.shard,
+		Observer: &observer.Options{MaxInterval: f.observeInterval, LooksPerSecond: f.looksPerSecond},
 	}
 	controllers := controller.New(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("utexo-operator"), options)
 	if err := controllers.SetupWithManager(ctx, mgr, options); err != nil {
@@ -191,7 +206,7 @@ func start(ctx context.Context, f flags) error {
 	if err := mgr.AddReadyzCheck("caches", cachesSynced(mgr)); err != nil {
 		return err
 	}
-	ctrl.Log.Info("starting", "version", version, "namespace", f.namespace, "identity", options.Identity)
+	ctrl.Log.Info("starting", "version", version, "namespace", f.namespace, "identity", options.Identity, "shard", f.shard)
 	if err := runUntil(ctx, mgr); err != nil {
 		return fmt.Errorf("running: %w", err)
 	}
@@ -237,7 +252,7 @@ func (f *flags) options() ctrl.Options {
 		Scheme:                        scheme(),
 		HealthProbeBindAddress:        f.probeAddress,
 		LeaderElection:                f.leaderElect,
-		LeaderElectionID:              "utexo-operator",
+		LeaderElectionID:              shard.Lease(f.shard),
 		LeaderElectionNamespace:       f.namespace,
 		LeaderElectionReleaseOnCancel: true, // the process ends when the manager does
 		LeaseDuration:                 &f.leaseDuration,
@@ -245,7 +260,7 @@ func (f *flags) options() ctrl.Options {
 		RetryPeriod:                   &f.retryEvery,
 		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
 		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
-		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Cache:                         cache.Options{ByObject: controller.Cached(f.shard), DefaultTransform: controller.Slim},
 		Client: client.Options{Cache: &client.CacheOptions{
 			// What money depends on is never read from a cache, and Secrets are never listed.
 			DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &v1alpha1.PaymentRecord{}},

@@ -12,7 +12,9 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/shard"
 	"github.com/utexo/utexo-operator/internal/spender"
+	"github.com/utexo/utexo-operator/internal/turns"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
 
@@ -26,6 +28,10 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 	case payment.Claim:
 		return r.claim(ctx)
 	case payment.Submit:
+		if !r.enter(ctx) {
+			return nil
+		}
+		defer r.leave()
 		if taken, err := r.claimOrder(ctx); taken || err != nil {
 			return err
 		}
@@ -48,6 +54,21 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 		return nil
 	}
 	return reconcile.TerminalError(fmt.Errorf("no way to %s", step))
+}
+
+// enter waits for the payment's turn at its wallet. It is false where that did not come yet.
+func (r *pass) enter(ctx context.Context) bool {
+	r.inLine = r.Turns != nil && !r.Turns.Enter(ctx, r.session.Wallet.XpubVanilla, r.who())
+	if r.inLine {
+		r.facts.Held = spender.WalletBusy(turns.Again)
+	}
+	return !r.inLine
+}
+
+func (r *pass) leave() {
+	if r.Turns != nil {
+		r.Turns.Leave(r.session.Wallet.XpubVanilla)
+	}
 }
 
 // took keeps what a step of the money path came to.
@@ -173,11 +194,17 @@ func (r *pass) permitStart(ctx context.Context) (*payment.Obstacle, error) {
 	if err := r.gate(ctx); err != nil {
 		return nil, err
 	}
+	if r.Turns != nil {
+		r.Turns.Near(r.session.Wallet.XpubVanilla) // one call, and the next one may come
+	}
 	if r.facts.Blocked != nil {
 		return r.facts.Blocked, nil
 	}
 	return r.facts.Unapproved, nil
 }
+
+// movedAway is why a manager does not go on with what it began.
+const movedAway = "this resource moved to another shard, whose manager goes on with it"
 
 // permit reads, uncached and right before the call that moves money, what may have changed since the pass began.
 func (r *pass) permit(ctx context.Context) (*payment.Obstacle, error) {
@@ -193,6 +220,8 @@ func (r *pass) permit(ctx context.Context) (*payment.Obstacle, error) {
 		return nil, fmt.Errorf("reading the payment: %w", err)
 	case !current.inner().GetDeletionTimestamp().IsZero():
 		return held(v1alpha1.ReasonCancelled, "the resource is being deleted")
+	case !shard.Same(current.inner(), r.object.inner()):
+		return held(v1alpha1.ReasonShardMismatch, movedAway)
 	case current.suspended():
 		return held(v1alpha1.ReasonSuspended, "held by spec.suspend; set it to false to go on")
 	case current.mode() != v1alpha1.ModeApply:
