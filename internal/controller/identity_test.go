@@ -826,14 +826,16 @@ func TestOwnInvoice(t *testing.T) {
 
 // TestOwnInvoiceDeniedOnce has the service deny once, before anything is submitted, that it knows an invoice which the paying node issued.
 func TestOwnInvoiceDeniedOnce(t *testing.T) {
-	for name, begun := range map[string]bool{"and refuse the begin": false, "and begin": true} {
+	for name, tc := range map[string]struct{ begun, paid bool }{
+		"and refuse the begin": {false, true}, "and begin": {true, true}, "and begin, and nobody pays it": {true, false},
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, sandbox.Reference)
 			w.sandbox.SetListPayments(false)
 			w.syncWallet()
 			text := w.open("order").Status.PaymentRequest
 			faults := []sandbox.Fault{{Kind: sandbox.FaultLie, Claim: sandbox.ClaimAbsent, Operation: sandbox.SendRequest}}
-			if !begun {
+			if !tc.begun {
 				faults = append(faults, sandbox.Fault{Kind: sandbox.FaultRefuseConnection, Operation: sandbox.PayBegin})
 			}
 			for _, fault := range faults {
@@ -843,7 +845,9 @@ func TestOwnInvoiceDeniedOnce(t *testing.T) {
 			}
 			pay := made(w, w.payment("rent", text).Obj())
 			w.pass(pay)
-			w.settle(text, false)
+			if tc.paid {
+				w.settle(text, false)
+			}
 			w.rest(pay)
 			w.want(pay, verdict{"Failed", v1alpha1.ReasonOwnInvoice, []string{"cannot pay itself"}})
 			w.paid(0)

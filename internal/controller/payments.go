@@ -173,6 +173,7 @@ func (r *pass) observe(ctx context.Context) error {
 		Abandon:    r.object.inner().GetAnnotations()[DeletionPolicyAnnotation] == AbandonTracking,
 		Resolution: r.object.inner().GetAnnotations()[ResolveAnnotation],
 		GivenUp:    givenUp(r.object),
+		Recorded:   r.object.recordName() != "",
 		Mode:       r.object.mode(),
 	}
 	reference := r.object.walletReference()

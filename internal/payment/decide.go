@@ -47,6 +47,8 @@ type Facts struct {
 	GivenUp *Obstacle
 	// Record is nil where there is none.
 	Record *v1alpha1.PaymentRecord
+	// Recorded tells that the status names a record: where there is none, it was lost.
+	Recorded bool
 	// Suspended is spec.suspend, the payment's or the wallet's.
 	Suspended bool
 	// Deleting means that the resource is being deleted, Abandon that its deletion shall not wait for the outcome.
@@ -261,6 +263,11 @@ func (f Facts) unasked() *Obstacle {
 // decideUnclaimed is for a payment of which nothing was recorded, or which was given up before anything was sent.
 func decideUnclaimed(f Facts, now time.Time) Decision {
 	switch {
+	case f.Deleting && f.Recorded && f.Record == nil:
+		return Decision{Projection: pending(&Obstacle{
+			Reason:  v1alpha1.ReasonJournalLost,
+			Message: "deleted, and its record was lost: whether it was paid before nobody here knows; look for it at the service",
+		})}
 	case f.Deleting:
 		return Decision{Projection: pending(&Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "deleted before anything was sent"})}
 	case f.GivenUp != nil:

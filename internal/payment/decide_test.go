@@ -215,6 +215,10 @@ func TestDecide(t *testing.T) {
 			order: lightning, change: func(f *Facts) { situations["invalid"](f); situations["waiting"](f) },
 			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonInvalidInvoice),
 		},
+		"deleted after its record was lost": {
+			order: lightning, change: func(f *Facts) { f.Deleting, f.Recorded = true, true },
+			want: rests(pending, v1alpha1.ReasonJournalLost, 0).unheld(), wantMentions: []string{"nobody here knows"},
+		},
 		"an invalid manifest that is deleted is no dead end": {
 			order: lightning, change: func(f *Facts) { situations["invalid"](f); f.Deleting = true },
 			want: rests(pending, v1alpha1.ReasonCancelled, 0).unheld(),

@@ -61,6 +61,7 @@ var evils = append([]evil{
 	{5, (*sim).misbehavingPayee},
 	{3, (*sim).forceAway},
 	{2, (*sim).loseRecords},
+	{3, (*sim).loseOneRecord},
 }, ambushes...)
 
 // strike does one bad thing.

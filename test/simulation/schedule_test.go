@@ -38,6 +38,8 @@ type task struct {
 	began int32
 	ahead *writeAhead
 	looks looks
+	// recordLost tells that the record with which it works was deleted meanwhile.
+	recordLost bool
 }
 
 // crash is what a task of a dead process panics with.

@@ -110,6 +110,8 @@ type order struct {
 	destination string
 	startBefore time.Time
 	objects     []*object
+	// recordLost tells that the record of its payment was deleted.
+	recordLost bool
 }
 
 // accountKeys are the extended private keys of two wallets: what a Secret holds, and a canary. Signing with a mnemonic would spend most of
