@@ -163,7 +163,8 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		}
 		switch setup.object.(type) {
 		case *v1alpha1.LightningPayment, *v1alpha1.OnchainSend:
-			building.Watches(&v1alpha1.PaymentApproval{}, handler.EnqueueRequestsFromMapFunc(approved(setup.name)))
+			building.Watches(&v1alpha1.PaymentApproval{}, handler.EnqueueRequestsFromMapFunc(concerned(setup.name)))
+			building.Watches(&v1alpha1.PaymentSignature{}, handler.EnqueueRequestsFromMapFunc(concerned(setup.name)))
 		}
 		if err := building.Complete(setup.reconcile); err != nil {
 			return fmt.Errorf("setting up the %s controller: %w", setup.name, err)
@@ -201,10 +202,16 @@ func walletChanged() predicate.Predicate {
 	}
 }
 
-// approved maps a PaymentApproval to the payment of a kind that it is of, whether it came or went.
-func approved(kind string) handler.MapFunc {
+// concerned maps a PaymentApproval or a PaymentSignature to the payment of a kind that it is of, whether it came or went.
+func concerned(kind string) handler.MapFunc {
 	return func(_ context.Context, object client.Object) []reconcile.Request {
-		payment := object.(*v1alpha1.PaymentApproval).Spec.PaymentRef
+		var payment v1alpha1.PaymentReference
+		switch of := object.(type) {
+		case *v1alpha1.PaymentApproval:
+			payment = of.Spec.PaymentRef
+		case *v1alpha1.PaymentSignature:
+			payment = of.Spec.PaymentRef
+		}
 		if !strings.EqualFold(payment.Kind, kind) {
 			return nil
 		}
