@@ -20,6 +20,7 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/approval"
 	"github.com/utexo/utexo-operator/internal/limits"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/readiness"
 	"github.com/utexo/utexo-operator/internal/record"
@@ -53,6 +54,8 @@ type Payments struct {
 	Connector *Connector
 	Budgets   *Budgets
 	Policy    payment.Policy
+	// Observe tells of news at the services; nil for nothing that does.
+	Observe *ObserverReconciler
 }
 
 // payable is a payment resource of either kind.
@@ -417,11 +420,33 @@ func (r *pass) rest(ctx context.Context, decision payment.Decision) (ctrl.Result
 			return resultFor(err)
 		}
 	}
-	if decision.RequeueAfter > 0 || decision.Hold || !r.paidOrFailed() {
-		return ctrl.Result{RequeueAfter: decision.RequeueAfter}, nil
+	again := r.await(decision)
+	if again > 0 || decision.Hold || !r.paidOrFailed() {
+		return ctrl.Result{RequeueAfter: again}, nil
 	}
 	return r.expire(ctx, r.object)
 }
+
+// await has a Lightning payment that is under way watched, and returns when to decide again without news.
+func (r *pass) await(decision payment.Decision) time.Duration {
+	if r.Observe == nil || r.facts.Order == nil || r.facts.Order.Kind != v1alpha1.RecordLightningPayment {
+		return decision.RequeueAfter
+	}
+	who := observer.Subject{Kind: observer.Payment, NamespacedName: client.ObjectKeyFromObject(r.object.inner())}
+	if r.session == nil || !isOurs(r.facts.Order, r.facts.Record) || r.facts.Record.Journal.Phase != v1alpha1.RecordSubmitted {
+		r.Observe.Forget(who)
+		return decision.RequeueAfter
+	}
+	wallet := client.ObjectKeyFromObject(r.wallet)
+	r.Observe.Watch(wallet, r.session.Wallet.Server, r.session.Service, who, observer.Watch{PaymentHashes: []string{r.facts.Order.PaymentHash}})
+	if decision.RequeueAfter == payment.LongPoll && r.Observe.Observer.Lists(wallet, r.Clock.Now()) {
+		return listedPoll
+	}
+	return decision.RequeueAfter
+}
+
+// listedPoll is how often a payment that is long under way is looked at where a list of payments tells of it.
+const listedPoll = 10 * time.Minute
 
 // paidOrFailed reports whether the payment is over in a way in which declaring it again could not pay it.
 func (r *pass) paidOrFailed() bool {

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/record"
 	"github.com/utexo/utexo-operator/internal/spender"
@@ -46,6 +47,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// Concurrency is how many resources of a kind are worked on at once.
 	Concurrency int
+	// Observer limits how services are observed; nil for not at all: then each resource looks for itself.
+	Observer *observer.Options
 }
 
 // Controllers are the reconcilers of all kinds.
@@ -58,8 +61,10 @@ type Controllers struct {
 	Deposit   *DepositAddressReconciler
 	Settle    *SettlementReconciler
 	Statement *StatementReconciler
-	Spender   *spender.Spender
-	Payments  *Payments
+	// Observe is nil where the options say so.
+	Observe  *ObserverReconciler
+	Spender  *spender.Spender
+	Payments *Payments
 }
 
 // New wires the reconcilers. cached may read from a cache, reader must not.
@@ -77,9 +82,13 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		},
 	}
 	budgets := &Budgets{Records: records, Clock: options.Clock}
+	var observe *ObserverReconciler
+	if options.Observer != nil {
+		observe = NewObserverReconciler(*options.Observer, options.Clock)
+	}
 	payments := &Payments{
 		Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
-		Budgets: budgets, Policy: options.Policy,
+		Budgets: budgets, Policy: options.Policy, Observe: observe,
 	}
 	return &Controllers{
 		Wallet: &WalletReconciler{
@@ -88,12 +97,12 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		},
 		Invoice: &LightningInvoiceReconciler{
 			Client: cached, Clock: options.Clock, Status: status, Records: records, Connector: connector,
-			Projector: &Projector{Client: cached, Reader: reader},
+			Projector: &Projector{Client: cached, Reader: reader}, Observe: observe,
 		},
 		Payment: &LightningPaymentReconciler{Payments: payments},
 		Send:    &OnchainSendReconciler{Payments: payments},
 		Receipt: &ReceiptReconciler{
-			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
+			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector, Observe: observe,
 		},
 		Deposit: &DepositAddressReconciler{Client: cached, Clock: options.Clock, Status: status, Connector: connector},
 		Settle: &SettlementReconciler{
@@ -103,6 +112,7 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Statement: &StatementReconciler{
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
 		},
+		Observe:  observe,
 		Spender:  spend,
 		Payments: payments,
 	}
@@ -144,14 +154,16 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		object    client.Object
 		list      client.ObjectList
 		reconcile reconcile.Reconciler
+		// told is what kind of subject it is for the observer; empty for none.
+		told observer.Kind
 	}{
-		{"wallet", &v1alpha1.Wallet{}, nil, c.Wallet},
-		{"lightninginvoice", &v1alpha1.LightningInvoice{}, &v1alpha1.LightningInvoiceList{}, c.Invoice},
-		{"lightningpayment", &v1alpha1.LightningPayment{}, &v1alpha1.LightningPaymentList{}, c.Payment},
-		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send},
-		{"settlement", &v1alpha1.Settlement{}, &v1alpha1.SettlementList{}, c.Settle},
-		{"statement", &v1alpha1.Statement{}, &v1alpha1.StatementList{}, c.Statement},
-		{"depositaddress", &v1alpha1.DepositAddress{}, &v1alpha1.DepositAddressList{}, c.Deposit},
+		{"wallet", &v1alpha1.Wallet{}, nil, c.Wallet, ""},
+		{"lightninginvoice", &v1alpha1.LightningInvoice{}, &v1alpha1.LightningInvoiceList{}, c.Invoice, observer.Invoice},
+		{"lightningpayment", &v1alpha1.LightningPayment{}, &v1alpha1.LightningPaymentList{}, c.Payment, observer.Payment},
+		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send, ""},
+		{"settlement", &v1alpha1.Settlement{}, &v1alpha1.SettlementList{}, c.Settle, ""},
+		{"statement", &v1alpha1.Statement{}, &v1alpha1.StatementList{}, c.Statement, ""},
+		{"depositaddress", &v1alpha1.DepositAddress{}, &v1alpha1.DepositAddressList{}, c.Deposit, ""},
 	}
 	for _, setup := range setups {
 		building := ctrl.NewControllerManagedBy(mgr).Named(setup.name).
@@ -166,8 +178,16 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 			building.Watches(&v1alpha1.PaymentApproval{}, handler.EnqueueRequestsFromMapFunc(concerned(setup.name)))
 			building.Watches(&v1alpha1.PaymentSignature{}, handler.EnqueueRequestsFromMapFunc(concerned(setup.name)))
 		}
+		if setup.told != "" && c.Observe != nil {
+			building.WatchesRawSource(c.Observe.source(setup.told))
+		}
 		if err := building.Complete(setup.reconcile); err != nil {
 			return fmt.Errorf("setting up the %s controller: %w", setup.name, err)
+		}
+	}
+	if c.Observe != nil {
+		if err := c.Observe.setup(mgr, options.Concurrency); err != nil {
+			return err
 		}
 	}
 	return c.Receipt.setup(mgr, options.Namespace)

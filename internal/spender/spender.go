@@ -46,6 +46,7 @@ type Service interface {
 	CreateInvoice(ctx context.Context, request utexo.InvoiceRequest) (utexo.ReceiveRequest, error)
 	SendRequest(ctx context.Context, paymentHash string) (utexo.SendRequest, utexo.Presence, error)
 	ListPayments(ctx context.Context) ([]utexo.Payment, error)
+	EachPayment(ctx context.Context, visit func(utexo.Payment)) error
 	OnchainSend(ctx context.Context, id string) (utexo.OnchainSend, utexo.Presence, error)
 	PayInvoiceBegin(ctx context.Context, invoice string, maxFeeSats int64, notAfter time.Time) (string, error)
 	PayInvoiceEnd(ctx context.Context, signedPSBT string, notAfter time.Time) (utexo.SendRequest, error)
