@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/payment"
 )
 
 // maxSignatures is how many signatures of one attempt are looked at, the newest first: each takes time, and anybody who may create one may
@@ -31,7 +32,8 @@ func (r *pass) observeSignature(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.facts.Unpublished = unsigned == ""; r.facts.Unpublished {
+	r.facts.Given = &payment.Given{Attempt: record.Journal.Attempt, Unpublished: unsigned == ""}
+	if unsigned == "" {
 		return nil
 	}
 	given, err := r.signatures(ctx)
@@ -41,11 +43,11 @@ func (r *pass) observeSignature(ctx context.Context) error {
 	for i := range given {
 		problem := r.Spender.Objection(ctx, r.facts.Order, record, r.session, unsigned, given[i].Spec.PSBT)
 		if problem == "" {
-			r.facts.Signature, r.facts.BadSignature = given[i].Spec.PSBT, ""
+			r.facts.Given.Signature = given[i].Spec.PSBT
 			return nil
 		}
-		if r.facts.BadSignature == "" {
-			r.facts.BadSignature = fmt.Sprintf("PaymentSignature %s does not sign attempt %d: %s; nothing was sent, create another",
+		if r.facts.Given.Problem == "" {
+			r.facts.Given.Problem = fmt.Sprintf("PaymentSignature %s does not sign attempt %d: %s; nothing was sent, create another",
 				given[i].Name, record.Journal.Attempt, problem)
 		}
 	}
@@ -110,5 +112,4 @@ func (r *pass) freed(ctx context.Context, before, after *v1alpha1.PaymentRecord)
 	case v1alpha1.RecordClaimed, v1alpha1.RecordFailed, v1alpha1.RecordCancelled:
 		r.Spender.Free(ctx, before)
 	}
-	r.facts.Signature, r.facts.BadSignature = "", ""
 }

@@ -32,7 +32,7 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 		result, err := r.Spender.Attempt(ctx, r.facts.Order, r.facts.Record, r.session, r.permitStart)
 		return r.took(ctx, result, err)
 	case payment.Finish:
-		result, err := r.Spender.Finish(ctx, r.facts.Order, r.facts.Record, r.session, r.facts.Signature, r.permitStart)
+		result, err := r.Spender.Finish(ctx, r.facts.Order, r.facts.Record, r.session, r.facts.Given.Signature, r.permitStart)
 		return r.took(ctx, result, err)
 	case payment.Repeat:
 		result, err := r.Spender.Repeat(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)

@@ -65,10 +65,8 @@ type Facts struct {
 	Mode v1alpha1.PaymentMode
 	// PeopleSign tells that the wallet's payments are signed by people, one by one.
 	PeopleSign bool
-	// Signature is the signed PSBT that people gave for the current attempt; empty for none. BadSignature is why one that they gave is none.
-	Signature, BadSignature string
-	// Unpublished tells that what people have to sign is gone.
-	Unpublished bool
+	// Given is what people gave who have to sign; nil where that was not looked at.
+	Given *Given
 	// ClaimedSend is the service's id of the send, where it answered one and the process died before the record said so.
 	ClaimedSend string
 	// Held is what the last step ran into.
@@ -80,6 +78,15 @@ type Facts struct {
 	Profile  v1alpha1.ServerProfile
 	// Resolution is the value of the resolve annotation, a person's word on an unknown outcome.
 	Resolution string
+}
+
+// Given is what people gave for one attempt, and counts for no other.
+type Given struct {
+	Attempt int32
+	// Signature is the signed PSBT, empty for none. Problem is why one that they gave is none.
+	Signature, Problem string
+	// Unpublished tells that what they have to sign is gone.
+	Unpublished bool
 }
 
 // Projection is what the resource's status says.
@@ -457,6 +464,10 @@ func decideAwaiting(f Facts, policy Policy, now time.Time) Decision {
 	if journal.SignBefore != nil {
 		left = journal.SignBefore.Sub(now)
 	}
+	given := Given{}
+	if f.Given != nil && f.Given.Attempt == journal.Attempt {
+		given = *f.Given
+	}
 	wait := func(obstacle *Obstacle) Decision {
 		after := left
 		if obstacle.RetryAfter > 0 {
@@ -478,15 +489,15 @@ func decideAwaiting(f Facts, policy Policy, now time.Time) Decision {
 	case !f.PeopleSign:
 		next := Unsigned(journal, "the Wallet's signer is not Manual any more", policy, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true}
-	case f.Unpublished:
+	case given.Unpublished:
 		next := Unsigned(journal, "what was to be signed is gone", policy, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true}
 	case f.held() != nil:
 		return wait(f.held())
-	case f.Signature != "":
+	case given.Signature != "":
 		return Decision{Step: Finish, Hold: true}
-	case f.BadSignature != "":
-		return wait(&Obstacle{Reason: v1alpha1.ReasonSignatureRejected, Message: f.BadSignature})
+	case given.Problem != "":
+		return wait(&Obstacle{Reason: v1alpha1.ReasonSignatureRejected, Message: given.Problem})
 	}
 	return wait(&Obstacle{Reason: v1alpha1.ReasonAwaitingSignature, Message: fmt.Sprintf(
 		"attempt %d waits until %s for a PaymentSignature of status.signing.psbt; nothing was sent yet",

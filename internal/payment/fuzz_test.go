@@ -81,6 +81,7 @@ func FuzzTransitions(f *testing.F) {
 		}
 		kind := payments[kinds[next(len(kinds), "kind")]]
 		h := newHistory(t, kind.order(), kind.profile, next)
+		h.people = kind.people
 		h.garbage = func(shown *Sighting) {
 			shown.Word, shown.ErrorMessage = text, text
 			switch next(8, "garbage") {
@@ -454,8 +455,12 @@ func FuzzDecide(f *testing.F) {
 			facts.Sighting = nil
 		}
 		now := b.now()
-		facts.PeopleSign, facts.Unpublished = b.yes(), b.choose(8) == 7
-		facts.Signature, facts.BadSignature = []string{"", text}[b.choose(2)], []string{"", text}[b.choose(2)]
+		facts.PeopleSign = b.yes()
+		given := Given{Attempt: int32(b.choose(5)), Unpublished: b.choose(8) == 7}
+		given.Signature, given.Problem = []string{"", text}[b.choose(2)], []string{"", text}[b.choose(2)]
+		if b.yes() {
+			facts.Given = &given
+		}
 		if facts.Record != nil {
 			facts.Record.Journal.SignBefore = b.moment()
 			before = *facts.Record.Journal.DeepCopy()
@@ -488,7 +493,8 @@ func FuzzDecide(f *testing.F) {
 				t.Fatalf("Submit in %s: %+v", before.Phase, facts)
 			}
 		case Finish:
-			if !free || !mine || before.Phase != v1alpha1.RecordAwaitingSignature || !facts.PeopleSign || facts.Unpublished || facts.Signature == "" ||
+			if !free || !mine || before.Phase != v1alpha1.RecordAwaitingSignature || !facts.PeopleSign || facts.Given == nil ||
+				given.Attempt != before.Attempt || given.Unpublished || given.Signature == "" ||
 				before.SignBefore == nil || !now.Before(before.SignBefore.Time) {
 				t.Fatalf("Finish in %s: %+v", before.Phase, facts)
 			}

@@ -16,16 +16,19 @@ func TestDecideAwaitingSignature(t *testing.T) {
 	const awaiting = v1alpha1.PaymentAwaitingSignature
 	again := outcome{Step: Continue}.writing(v1alpha1.RecordClaimed)
 	failed := outcome{Step: Continue}.writing(v1alpha1.RecordFailed)
-	signed := func(f *Facts) { f.Signature = "cHNidP8=" }
+	given := func(change func(*Given)) func(*Facts) {
+		return func(f *Facts) { change(f.Given) }
+	}
+	signed := given(func(g *Given) { g.Signature = "cHNidP8=" })
 	for name, tc := range map[string]struct {
 		change []func(*Facts)
 		now    time.Time
 		want   outcome
 	}{
 		"nobody signed yet":   {nil, minute, rests(awaiting, v1alpha1.ReasonAwaitingSignature, 14*time.Minute)},
-		"a signature is none": {[]func(*Facts){func(f *Facts) { f.BadSignature = "it is not" }}, minute, rests(awaiting, v1alpha1.ReasonSignatureRejected, 14*time.Minute)},
+		"a signature is none": {[]func(*Facts){given(func(g *Given) { g.Problem = "it is not" })}, minute, rests(awaiting, v1alpha1.ReasonSignatureRejected, 14*time.Minute)},
 		"one of two is one": {
-			[]func(*Facts){signed, func(f *Facts) { f.BadSignature = "it is not" }}, minute, outcome{Step: Finish},
+			[]func(*Facts){signed, given(func(g *Given) { g.Problem = "it is not" })}, minute, outcome{Step: Finish},
 		},
 		"it is signed":                    {[]func(*Facts){signed}, minute, outcome{Step: Finish}},
 		"it is signed at the last moment": {[]func(*Facts){signed}, signBefore.Add(-time.Microsecond), outcome{Step: Finish}},
@@ -35,8 +38,16 @@ func TestDecideAwaitingSignature(t *testing.T) {
 			[]func(*Facts){func(f *Facts) { f.Record.Journal.UnsignedAttempts = policy.MaxUnsigned - 1 }}, signBefore, failed,
 		},
 		"nobody knows until when":       {[]func(*Facts){signed, func(f *Facts) { f.Record.Journal.SignBefore = nil }}, minute, again},
-		"what was to be signed is gone": {[]func(*Facts){signed, func(f *Facts) { f.Unpublished = true }}, minute, again},
-		"people do not sign any more":   {[]func(*Facts){signed, func(f *Facts) { f.PeopleSign = false }}, minute, again},
+		"what was to be signed is gone": {[]func(*Facts){signed, given(func(g *Given) { g.Unpublished = true })}, minute, again},
+		"another attempt was signed": {
+			[]func(*Facts){signed, given(func(g *Given) { g.Attempt, g.Problem, g.Unpublished = 2, "it is not", true })},
+			minute,
+			rests(awaiting, v1alpha1.ReasonAwaitingSignature, 14*time.Minute),
+		},
+		"nobody looked for a signature": {
+			[]func(*Facts){func(f *Facts) { f.Given = nil }}, minute, rests(awaiting, v1alpha1.ReasonAwaitingSignature, 14*time.Minute),
+		},
+		"people do not sign any more": {[]func(*Facts){signed, func(f *Facts) { f.PeopleSign = false }}, minute, again},
 		"nobody signed in time, and the wallet cannot be used": {
 			[]func(*Facts){func(f *Facts) { f.Waiting = &Obstacle{Reason: v1alpha1.ReasonWalletNotFound} }}, signBefore, again,
 		},
@@ -74,6 +85,7 @@ func TestDecideAwaitingSignature(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, order := range []*Order{makeLightningOrder(), makeOnchainOrder()} {
 				facts := makeFacts(order, v1alpha1.RecordAwaitingSignature)
+				facts.Given = &Given{Attempt: 1}
 				for _, change := range tc.change {
 					change(&facts)
 				}
