@@ -464,8 +464,8 @@ func decideAwaiting(f Facts, policy Policy, now time.Time) Decision {
 	if journal.SignBefore != nil {
 		left = journal.SignBefore.Sub(now)
 	}
-	given := Given{}
-	if f.Given != nil && f.Given.Attempt == journal.Attempt {
+	given, looked := Given{}, f.Given != nil && f.Given.Attempt == journal.Attempt
+	if looked {
 		given = *f.Given
 	}
 	wait := func(obstacle *Obstacle) Decision {
@@ -499,9 +499,13 @@ func decideAwaiting(f Facts, policy Policy, now time.Time) Decision {
 	case given.Problem != "":
 		return wait(&Obstacle{Reason: v1alpha1.ReasonSignatureRejected, Message: given.Problem})
 	}
-	return wait(&Obstacle{Reason: v1alpha1.ReasonAwaitingSignature, Message: fmt.Sprintf(
+	awaiting := &Obstacle{Reason: v1alpha1.ReasonAwaitingSignature, Message: fmt.Sprintf(
 		"attempt %d waits until %s for a PaymentSignature of status.signing.psbt; nothing was sent yet",
-		journal.Attempt, journal.SignBefore.UTC().Format(time.RFC3339))})
+		journal.Attempt, journal.SignBefore.UTC().Format(time.RFC3339))}
+	if !looked {
+		awaiting.RetryAfter = time.Second // it was published just now, and may be signed already
+	}
+	return wait(awaiting)
 }
 
 func orProgressing(reason string) string {

@@ -216,8 +216,11 @@ func (h *history) mayStillMove() bool {
 func (h *history) pass() {
 	h.facts.Record, h.facts.Sighting, h.facts.Held, h.facts.FeeEstimateSats = h.record, nil, nil, nil
 	h.facts.PeopleSign, h.facts.Given = h.people, nil
-	if h.awaits() && h.signed == h.record.Journal.Attempt {
-		h.facts.Given = &Given{Attempt: h.signed, Signature: "signed"}
+	if h.awaits() {
+		h.facts.Given = &Given{Attempt: h.record.Journal.Attempt}
+		if h.signed == h.record.Journal.Attempt {
+			h.facts.Given.Signature = "signed"
+		}
 	}
 	for range 20 {
 		d := h.decide()

@@ -122,7 +122,9 @@ func makeFacts(order *Order, phase v1alpha1.RecordPhase) Facts {
 	if order.Kind == v1alpha1.RecordLightningPayment {
 		facts.FeeEstimateSats = new(int64(10))
 	}
-	facts.PeopleSign = phase == v1alpha1.RecordAwaitingSignature
+	if facts.PeopleSign = phase == v1alpha1.RecordAwaitingSignature; facts.PeopleSign {
+		facts.Given = &Given{Attempt: 1}
+	}
 	if phase != "" {
 		facts.Record = makeRecord(order, makeJournal(order, phase))
 	}

@@ -42,10 +42,10 @@ func TestDecideAwaitingSignature(t *testing.T) {
 		"another attempt was signed": {
 			[]func(*Facts){signed, given(func(g *Given) { g.Attempt, g.Problem, g.Unpublished = 2, "it is not", true })},
 			minute,
-			rests(awaiting, v1alpha1.ReasonAwaitingSignature, 14*time.Minute),
+			rests(awaiting, v1alpha1.ReasonAwaitingSignature, time.Second),
 		},
 		"nobody looked for a signature": {
-			[]func(*Facts){func(f *Facts) { f.Given = nil }}, minute, rests(awaiting, v1alpha1.ReasonAwaitingSignature, 14*time.Minute),
+			[]func(*Facts){func(f *Facts) { f.Given = nil }}, minute, rests(awaiting, v1alpha1.ReasonAwaitingSignature, time.Second),
 		},
 		"people do not sign any more": {[]func(*Facts){signed, func(f *Facts) { f.PeopleSign = false }}, minute, again},
 		"nobody signed in time, and the wallet cannot be used": {
@@ -85,7 +85,6 @@ func TestDecideAwaitingSignature(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, order := range []*Order{makeLightningOrder(), makeOnchainOrder()} {
 				facts := makeFacts(order, v1alpha1.RecordAwaitingSignature)
-				facts.Given = &Given{Attempt: 1}
 				for _, change := range tc.change {
 					change(&facts)
 				}
