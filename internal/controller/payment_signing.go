@@ -54,23 +54,42 @@ func (r *pass) observeSignature(ctx context.Context) error {
 	return nil
 }
 
-// signatures are those that are of this payment, its wallet and its current attempt, the newest first.
-func (r *pass) signatures(ctx context.Context) ([]v1alpha1.PaymentSignature, error) {
-	var list v1alpha1.PaymentSignatureList
+// signatures are the newest of those that are of this payment, its wallet and its current attempt, the newest first. They are read by the
+// page: each may be large.
+func (r *pass) signatures(ctx context.Context) (given []v1alpha1.PaymentSignature, err error) {
 	holder := r.facts.Order.Holder
-	if err := r.Reader.List(ctx, &list, client.InNamespace(holder.Namespace), client.MatchingFields{referenceField: holder.UID}); err != nil {
-		return nil, fmt.Errorf("listing PaymentSignatures: %w", err)
-	}
 	paysFrom := walletKey(holder.Namespace, r.object.walletReference())
-	given := slices.DeleteFunc(list.Items, func(s v1alpha1.PaymentSignature) bool {
-		of := s.Spec.PaymentRef
-		return of.Kind != holder.Kind || of.Name != holder.Name || of.UID != holder.UID || s.Spec.Attempt != r.facts.Record.Journal.Attempt ||
-			walletKey(holder.Namespace, s.Spec.WalletRef) != paysFrom
-	})
-	slices.SortFunc(given, func(a, b v1alpha1.PaymentSignature) int {
-		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
-	})
-	return given[:min(len(given), maxSignatures)], nil
+	for page := ""; ; {
+		var list v1alpha1.PaymentSignatureList
+		err := r.Reader.List(ctx, &list, client.InNamespace(holder.Namespace), client.MatchingFields{referenceField: holder.UID},
+			client.Limit(maxSignatures), client.Continue(page))
+		if err != nil {
+			return nil, fmt.Errorf("listing PaymentSignatures: %w", err)
+		}
+		for _, one := range list.Items {
+			of := one.Spec.PaymentRef
+			if of.Kind == holder.Kind && of.Name == holder.Name && of.UID == holder.UID && one.Spec.Attempt == r.facts.Record.Journal.Attempt &&
+				walletKey(holder.Namespace, one.Spec.WalletRef) == paysFrom {
+				given = append(given, one)
+			}
+		}
+		slices.SortFunc(given, func(a, b v1alpha1.PaymentSignature) int {
+			return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
+		})
+		given = slices.Clone(given[:min(len(given), maxSignatures)])
+		if page = list.Continue; page == "" {
+			return given, nil
+		}
+	}
+}
+
+// WithoutPSBT is how a cache keeps a PaymentSignature: which payment it is of wakes that payment, and what is signed is read when it is
+// needed.
+func WithoutPSBT(object any) (any, error) {
+	if signature, ok := object.(*v1alpha1.PaymentSignature); ok {
+		signature.Spec.PSBT, signature.ManagedFields = "", nil
+	}
+	return object, nil
 }
 
 // toSign is the PSBT that people have to sign now; empty where it is gone.
