@@ -255,10 +255,7 @@ func (f *flags) options() ctrl.Options {
 		RetryPeriod:                   &f.retryEvery,
 		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
 		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
-		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject:         map[client.Object]cache.ByObject{&v1alpha1.PaymentSignature{}: {Transform: controller.WithoutPSBT}},
-		},
+		Cache:                         cache.Options{DefaultTransform: controller.Slim},
 		Client: client.Options{Cache: &client.CacheOptions{
 			// What money depends on is never read from a cache, and Secrets are never listed.
 			DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &v1alpha1.PaymentRecord{}},

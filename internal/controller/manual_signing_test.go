@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr/funcr"
-	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,7 +17,6 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/amount"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
-	"github.com/utexo/utexo-operator/internal/controller"
 	"github.com/utexo/utexo-operator/internal/keys"
 	"github.com/utexo/utexo-operator/internal/psbtcheck"
 	"github.com/utexo/utexo-operator/internal/sandbox"
@@ -416,23 +414,6 @@ func TestOldSignatures(t *testing.T) {
 	time.Sleep(1100 * time.Millisecond) // the API server counts in seconds
 	w.sign(object)
 	w.settled(object, 1)
-}
-
-// TestCachedSignature tells of which payment it is, and holds no PSBT.
-func TestCachedSignature(t *testing.T) {
-	whole := testkit.MakePaymentSignature(v1alpha1.PaymentReference{Kind: "OnchainSend", Name: "payroll", UID: "1"}, 2, "cHNidP8=")
-	whole.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
-	cached, err := controller.WithoutPSBT(whole.DeepCopy())
-	if err != nil {
-		t.Fatal(err)
-	}
-	whole.Spec.PSBT, whole.ManagedFields = "", nil
-	if diff := cmp.Diff(any(whole), cached); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	if other, err := controller.WithoutPSBT(t); err != nil || other != t {
-		t.Errorf("what is no signature becomes %v, %v", other, err)
-	}
 }
 
 // TestHeldWhileAwaiting has something keep the payment from being submitted although it is signed, and lets it go on within the window.

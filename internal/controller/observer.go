@@ -8,17 +8,18 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
+
+// observedWallet is the kind of what the ObserverReconciler itself is to see to.
+const observedWallet observer.Kind = "Wallet"
 
 // PaymentLister lists the payments of a service; *utexo.Client is one.
 type PaymentLister interface {
@@ -33,18 +34,16 @@ type ObserverReconciler struct {
 	Observer *observer.Observer
 	Clock    clock.PassiveClock
 
-	wallets  outlet
-	subjects map[observer.Kind]*outlet
+	queues *Queues
 
 	mutex   sync.Mutex
 	listers map[types.NamespacedName]PaymentLister
 }
 
-// NewObserverReconciler returns one that observes nothing yet.
-func NewObserverReconciler(options observer.Options, clock clock.PassiveClock) *ObserverReconciler {
+// newObserverReconciler returns one that observes nothing yet.
+func newObserverReconciler(options observer.Options, clock clock.PassiveClock, queues *Queues) *ObserverReconciler {
 	return &ObserverReconciler{
-		Observer: observer.New(options), Clock: clock, listers: map[types.NamespacedName]PaymentLister{},
-		subjects: map[observer.Kind]*outlet{observer.Invoice: {}, observer.Payment: {}, observer.Receipt: {}},
+		Observer: observer.New(options), Clock: clock, queues: queues, listers: map[types.NamespacedName]PaymentLister{},
 	}
 }
 
@@ -52,7 +51,7 @@ func NewObserverReconciler(options observer.Options, clock clock.PassiveClock) *
 func (r *ObserverReconciler) setup(mgr ctrl.Manager, concurrency int) error {
 	err := ctrl.NewControllerManagedBy(mgr).Named("observer").
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
-		WatchesRawSource(r.wallets.source()).
+		WatchesRawSource(r.queues.source(observedWallet)).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("setting up the observer: %w", err)
@@ -67,7 +66,7 @@ func (r *ObserverReconciler) Reconcile(ctx context.Context, request ctrl.Request
 		r.list(ctx, name, asked)
 	}
 	for _, released := range r.Observer.Release(name, r.Clock.Now()) {
-		r.subjects[released.Kind].add(reconcile.Request{NamespacedName: released.NamespacedName})
+		r.queues.add(released, 0)
 	}
 	after := r.Observer.Next(name, r.Clock.Now())
 	if after == 0 {
@@ -110,7 +109,7 @@ func (r *ObserverReconciler) Watch(wallet types.NamespacedName, server string, l
 	sooner := r.Observer.Watch(wallet, server, who, watch, r.Clock.Now())
 	r.mutex.Unlock()
 	if sooner {
-		r.wallets.add(reconcile.Request{NamespacedName: wallet})
+		r.queues.add(observer.Subject{Kind: observedWallet, NamespacedName: wallet}, 0)
 	}
 }
 
@@ -126,64 +125,21 @@ func (r *ObserverReconciler) Waits(who observer.Subject) bool {
 	return r != nil && r.Observer.Waits(who)
 }
 
+// recentList is how old a list may be that stands for one that a resource asks for itself: what it says is looked at again.
+const recentList = 15 * time.Second
+
+// paid reports whether a recent list shows a payment of an invoice of the resource; known is false where there is none.
+func (r *ObserverReconciler) paid(kind observer.Kind, object client.Object) (paid, known bool) {
+	if r == nil {
+		return false, false
+	}
+	who := observer.Subject{Kind: kind, NamespacedName: client.ObjectKeyFromObject(object)}
+	return r.Observer.Paid(who, r.Clock.Now().Add(-recentList))
+}
+
 // Pressed is told of a call that failed, by which a service may have asked to be left alone.
 func (r *ObserverReconciler) Pressed(wallet types.NamespacedName, pause time.Duration) {
 	if r != nil && pause > 0 {
 		r.Observer.Pressed(wallet, pause, r.Clock.Now())
 	}
-}
-
-// source has what is released of a kind queued with the controller of that kind.
-func (r *ObserverReconciler) source(kind observer.Kind) source.Source {
-	return r.subjects[kind].source()
-}
-
-// outlet is a controller's queue, which is not there before the controller starts.
-type outlet struct {
-	mutex   sync.Mutex
-	queue   workqueue.TypedRateLimitingInterface[reconcile.Request]
-	waiting []reconcile.Request
-}
-
-func (o *outlet) add(request reconcile.Request) {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	if o.queue == nil {
-		o.waiting = append(o.waiting, request)
-		return
-	}
-	o.queue.Add(request)
-}
-
-// drain returns what was added while there was no queue.
-func (o *outlet) drain() []reconcile.Request {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	drained := o.waiting
-	o.waiting = nil
-	return drained
-}
-
-func (o *outlet) source() source.Source {
-	return source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		o.mutex.Lock()
-		defer o.mutex.Unlock()
-		for _, request := range o.waiting {
-			queue.Add(request)
-		}
-		o.queue, o.waiting = queue, nil
-		return nil
-	})
-}
-
-// Drain returns the Wallets to be seen to, and the resources of each kind to be looked at, that were released while there was no queue to
-// put them into. For tests and simulations, which have none.
-func (r *ObserverReconciler) Drain() (wallets []reconcile.Request, subjects map[observer.Kind][]reconcile.Request) {
-	subjects = map[observer.Kind][]reconcile.Request{}
-	for kind, outlet := range r.subjects {
-		if drained := outlet.drain(); len(drained) > 0 {
-			subjects[kind] = drained
-		}
-	}
-	return r.wallets.drain(), subjects
 }

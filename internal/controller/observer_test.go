@@ -3,6 +3,7 @@ package controller_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,13 +26,11 @@ type observed struct {
 	writes int
 }
 
-// job is one entry of a queue. The wallets to be seen to are of the kind Wallet.
+// job is one entry of a queue.
 type job struct {
 	kind observer.Kind
 	types.NamespacedName
 }
-
-const walletJob observer.Kind = "Wallet"
 
 func newObserved(t *testing.T, listed bool) *observed {
 	w := &observed{world: newWorld(t, sandbox.Documented), agenda: map[job]time.Time{}}
@@ -86,14 +85,8 @@ func (w *observed) run(d time.Duration) {
 
 // queue takes over what the observer wants done.
 func (w *observed) queue() {
-	wallets, subjects := w.controllers.Observe.Drain()
-	for _, request := range wallets {
-		w.agenda[job{walletJob, request.NamespacedName}] = w.clock.Now()
-	}
-	for kind, requests := range subjects {
-		for _, request := range requests {
-			w.agenda[job{kind, request.NamespacedName}] = w.clock.Now()
-		}
+	for _, who := range w.controllers.Queues.Drain() {
+		w.agenda[job{who.Kind, who.NamespacedName}] = w.clock.Now()
 	}
 }
 
@@ -183,6 +176,22 @@ func TestOpenInvoicesWithoutAList(t *testing.T) {
 	w.want(issued[3], verdict{"Settled", v1alpha1.ReasonSettled, nil})
 	w.run(time.Hour)
 	w.want(issued[4], verdict{"Expired", v1alpha1.ReasonInvoiceExpired, nil})
+}
+
+// TestObserverOfAForgetfulService restarts the service, which then knows its invoices by their payment hashes alone: the one list that
+// serves all of them tells which are paid, and none asks for a list of its own.
+func TestObserverOfAForgetfulService(t *testing.T) {
+	w := newObserved(t, true)
+	issued := w.invoices(20)
+	w.sandbox.Restart()
+	w.settle(issued[3].Status.PaymentRequest, false)
+	w.run(58 * time.Minute)
+	looks, lists, _ := w.calls(func() { w.run(3 * time.Minute) })
+	if looks != 19 || lists > 3*60/8 {
+		t.Errorf("20 invoices that the service lost took %d looks and %d lists", looks, lists)
+	}
+	w.want(issued[3], verdict{"Settled", v1alpha1.ReasonSettled, nil})
+	w.want(issued[4], verdict{"Expired", v1alpha1.ReasonInvoiceExpired, []string{"no longer shows"}})
 }
 
 // TestObserverOfANewProcess starts the operator anew with invoices open: none is looked at, and one that was paid meanwhile is found.
@@ -277,5 +286,70 @@ func TestObserverOfPayments(t *testing.T) {
 			w.want(pay, tc.want)
 			w.paid(0)
 		})
+	}
+}
+
+// TestPaymentsComeOneAfterAnother declares many payments of one wallet at once: each is made in its turn, without a clock that ticks, and
+// none asks more than twice for it.
+func TestPaymentsComeOneAfterAnother(t *testing.T) {
+	const payments, workers = 40, 8
+	w := newObserved(t, true)
+	w.boundary = nil
+	var all []*v1alpha1.LightningPayment
+	queue := make(chan types.NamespacedName, 100*payments)
+	for n := range payments {
+		all = append(all, made(w.world, w.payment(fmt.Sprintf("reward-%02d", n), w.supplierInvoice(1000)).Obj()))
+		queue <- client.ObjectKeyFromObject(all[n])
+	}
+	gone := made(w.world, w.payment("gone", w.supplierInvoice(1000)).Obj()) // it is in line, and deleted before its turn
+	queue <- client.ObjectKeyFromObject(gone)
+
+	var mutex sync.Mutex
+	passes, busy := 0, 0
+	run := func(name types.NamespacedName) {
+		result, err := w.controllers.Payment.Reconcile(t.Context(), reconcile.Request{NamespacedName: name})
+		mutex.Lock()
+		defer mutex.Unlock()
+		passes++
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if result.RequeueAfter == 5*time.Minute {
+			if busy++; busy == 3 {
+				w.delete(gone)
+			}
+		}
+		for _, who := range w.controllers.Queues.Drain() {
+			if who.Kind == observer.Payment {
+				queue <- who.NamespacedName
+			}
+		}
+	}
+	var crew sync.WaitGroup
+	for range workers {
+		crew.Go(func() {
+			for {
+				select {
+				case name := <-queue:
+					run(name)
+				case <-time.After(3 * time.Second):
+					return
+				}
+			}
+		})
+	}
+	crew.Wait()
+	if ends := w.ends(); ends < payments || ends > payments+1 || passes > 2*(payments+1)+workers {
+		t.Errorf("%d payments were submitted, in %d passes", ends, passes)
+	}
+	if busy < payments/2 {
+		t.Errorf("%d passes only met a busy wallet: the test tests nothing", busy)
+	}
+	w.inOrder(false)
+	w.clock.Step(time.Minute)
+	w.sandbox.Advance()
+	for _, one := range all {
+		w.pass(one)
+		w.want(one, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
 	}
 }

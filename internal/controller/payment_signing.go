@@ -83,15 +83,6 @@ func (r *pass) signatures(ctx context.Context) (given []v1alpha1.PaymentSignatur
 	}
 }
 
-// WithoutPSBT is how a cache keeps a PaymentSignature: which payment it is of wakes that payment, and what is signed is read when it is
-// needed.
-func WithoutPSBT(object any) (any, error) {
-	if signature, ok := object.(*v1alpha1.PaymentSignature); ok {
-		signature.Spec.PSBT, signature.ManagedFields = "", nil
-	}
-	return object, nil
-}
-
 // toSign is the PSBT that people have to sign now; empty where it is gone.
 func (r *pass) toSign(ctx context.Context) (string, error) {
 	record := r.facts.Record

@@ -65,7 +65,7 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	case r.Observe.Waits(who):
 		return r.await(who, published, used), nil
 	}
-	seen, pause := look(ctx, published.Spec, used.connection.Client)
+	seen, pause := look(ctx, published.Spec, used.connection.Client, func() (paid, known bool) { return r.Observe.paid(observer.Receipt, published) })
 	if r.Observe.Pressed(client.ObjectKeyFromObject(used.wallet), pause); seen != invoice.Settled {
 		return r.await(who, published, used), nil
 	}
@@ -158,7 +158,7 @@ func (r *ReceiptReconciler) setup(mgr ctrl.Manager, namespace string) error {
 		Watches(&v1alpha1.LightningInvoice{}, left).
 		WatchesRawSource(source.TypedChannel(missed, enqueue))
 	if r.Observe != nil {
-		building.WatchesRawSource(r.Observe.source(observer.Receipt))
+		building.WatchesRawSource(r.Observe.queues.source(observer.Receipt))
 	}
 	if err := building.Complete(r); err != nil {
 		return fmt.Errorf("setting up the receipt controller: %w", err)

@@ -27,6 +27,7 @@ import (
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/record"
 	"github.com/utexo/utexo-operator/internal/spender"
+	"github.com/utexo/utexo-operator/internal/turns"
 	"github.com/utexo/utexo-operator/internal/walletlock"
 )
 
@@ -47,7 +48,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// Concurrency is how many resources of a kind are worked on at once.
 	Concurrency int
-	// Observer limits how services are observed; nil for not at all: then each resource looks for itself.
+	// Observer limits how services are observed; nil for not at all: then each resource looks for itself, and asks again and again whether
+	// it is its turn to be paid.
 	Observer *observer.Options
 }
 
@@ -61,8 +63,9 @@ type Controllers struct {
 	Deposit   *DepositAddressReconciler
 	Settle    *SettlementReconciler
 	Statement *StatementReconciler
-	// Observe is nil where the options say so.
+	// Observe and Queues are nil where the options say so.
 	Observe  *ObserverReconciler
+	Queues   *Queues
 	Spender  *spender.Spender
 	Payments *Payments
 }
@@ -82,13 +85,19 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		},
 	}
 	budgets := &Budgets{Records: records, Clock: options.Clock}
-	var observe *ObserverReconciler
+	var (
+		queues  *Queues
+		observe *ObserverReconciler
+		line    *turns.Turns[observer.Subject]
+	)
 	if options.Observer != nil {
-		observe = NewObserverReconciler(*options.Observer, options.Clock)
+		queues = &Queues{}
+		observe = newObserverReconciler(*options.Observer, options.Clock, queues)
+		line = turns.New(options.Clock, func(who observer.Subject) { queues.add(who, priorityTurn) })
 	}
 	payments := &Payments{
 		Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
-		Budgets: budgets, Policy: options.Policy, Observe: observe,
+		Budgets: budgets, Policy: options.Policy, Observe: observe, Turns: line,
 	}
 	return &Controllers{
 		Wallet: &WalletReconciler{
@@ -113,6 +122,7 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
 		},
 		Observe:  observe,
+		Queues:   queues,
 		Spender:  spend,
 		Payments: payments,
 	}
@@ -154,13 +164,13 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		object    client.Object
 		list      client.ObjectList
 		reconcile reconcile.Reconciler
-		// told is what kind of subject it is for the observer; empty for none.
+		// told is the kind under which it is told of what happens in this process; empty for not at all.
 		told observer.Kind
 	}{
 		{"wallet", &v1alpha1.Wallet{}, nil, c.Wallet, ""},
 		{"lightninginvoice", &v1alpha1.LightningInvoice{}, &v1alpha1.LightningInvoiceList{}, c.Invoice, observer.Invoice},
 		{"lightningpayment", &v1alpha1.LightningPayment{}, &v1alpha1.LightningPaymentList{}, c.Payment, observer.Payment},
-		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send, ""},
+		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send, observer.Send},
 		{"settlement", &v1alpha1.Settlement{}, &v1alpha1.SettlementList{}, c.Settle, ""},
 		{"statement", &v1alpha1.Statement{}, &v1alpha1.StatementList{}, c.Statement, ""},
 		{"depositaddress", &v1alpha1.DepositAddress{}, &v1alpha1.DepositAddressList{}, c.Deposit, ""},
@@ -178,8 +188,8 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 			building.Watches(&v1alpha1.PaymentApproval{}, handler.EnqueueRequestsFromMapFunc(concerned(setup.name)))
 			building.Watches(&v1alpha1.PaymentSignature{}, handler.EnqueueRequestsFromMapFunc(concerned(setup.name)))
 		}
-		if setup.told != "" && c.Observe != nil {
-			building.WatchesRawSource(c.Observe.source(setup.told))
+		if setup.told != "" && c.Queues != nil {
+			building.WatchesRawSource(c.Queues.source(setup.told))
 		}
 		if err := building.Complete(setup.reconcile); err != nil {
 			return fmt.Errorf("setting up the %s controller: %w", setup.name, err)
@@ -243,7 +253,8 @@ func concerned(kind string) handler.MapFunc {
 func dependents(reader client.Reader, prototype client.ObjectList) handler.MapFunc {
 	return func(ctx context.Context, wallet client.Object) []reconcile.Request {
 		list := prototype.DeepCopyObject().(client.ObjectList)
-		if err := reader.List(ctx, list, client.MatchingFields{walletField: client.ObjectKeyFromObject(wallet).String()}); err != nil {
+		of := client.MatchingFields{walletField: client.ObjectKeyFromObject(wallet).String()}
+		if err := reader.List(ctx, list, of, client.UnsafeDisableDeepCopy); err != nil { // only names are taken
 			ctrl.LoggerFrom(ctx).Error(err, "the resources of a wallet could not be listed", "wallet", wallet.GetName())
 			return nil
 		}

@@ -172,13 +172,16 @@ func (s *Spender) intent(operation walletlock.Operation, record string, attempt 
 	}
 }
 
+// WalletBusy is why a payment waits while another one is made from its wallet.
+func WalletBusy(retryAfter time.Duration) *payment.Obstacle {
+	return &payment.Obstacle{Reason: v1alpha1.ReasonWalletBusy, Message: "waiting for another payment from this wallet", RetryAfter: retryAfter}
+}
+
 // lock enters the wallet's critical section, or says why it is not to be entered now.
 func (s *Spender) lock(ctx context.Context, session *Session, intent walletlock.Inflight) (*walletlock.Held, *payment.Obstacle, error) {
 	held, err := s.Locks.Acquire(ctx, session.Wallet.XpubVanilla, intent)
 	if busy, ok := errors.AsType[*walletlock.BusyError](err); ok {
-		return nil, &payment.Obstacle{
-			Reason: v1alpha1.ReasonWalletBusy, Message: "waiting for another payment from this wallet", RetryAfter: busy.RetryAfter,
-		}, nil
+		return nil, WalletBusy(busy.RetryAfter), nil
 	}
 	if quarantined, ok := errors.AsType[*walletlock.QuarantinedError](err); ok {
 		return nil, &payment.Obstacle{
@@ -201,4 +204,4 @@ func (s *Spender) lock(ctx context.Context, session *Session, intent walletlock.
 }
 
 // reservedPoll is how often a payment looks whether the one that is being signed is over.
-const reservedPoll = 15 * time.Second
+const reservedPoll = 30 * time.Second
