@@ -358,6 +358,15 @@ func testSign(t *testing.T, cluster cluster, config *rest.Config) {
 	if err := give(signs, v1alpha1.WalletReference{Name: "main"}); err != nil {
 		t.Errorf("who may sign cannot: %v", err)
 	}
+	cluster.makeNamespace(t, "cold")
+	cluster.apply(t, build(t, "samples/manual-signer"), "cold")
+	alice := as(t, config, "alice")
+	eventually(t, "a signature of the sample's signer", accepted, func() error {
+		object := testkit.MakePaymentSignature(v1alpha1.PaymentReference{Kind: "OnchainSend", Name: "payroll", UID: "1"}, 1, strings.Repeat("AAAA", 10))
+		object.Namespace, object.Spec.WalletRef.Name = "cold", "cold"
+		return alice.Create(t.Context(), object)
+	})
+
 	// One who may create signatures, and sign for one Wallet only.
 	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "petty-signer", Namespace: "team"}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{"payments.utexo.com"}, Resources: []string{"paymentsignatures"}, Verbs: []string{"create"}},
