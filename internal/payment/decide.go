@@ -420,7 +420,9 @@ var Adopted = Event{
 // decideClaimed is for a payment that is recorded and of which nothing was submitted.
 func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
-	adopts := f.adopts() && journal.Attempt == 0 // of later attempts it is known that they were not sent
+	// Of what was submitted it is known that it was not sent. Attempts alone do not say so: they go on counting where another resource gave the
+	// record up, which may be of another wallet.
+	adopts := f.adopts() && journal.SubmittedAt == nil
 	switch {
 	case f.Deleting:
 		return cancel(journal, now)

@@ -117,9 +117,9 @@ func (s *sim) offerConsent(consider func(time.Time, int, func())) {
 	if !s.chaotic {
 		return
 	}
-	consider(now, 2, s.changeMode)
+	consider(now, 1, s.changeMode)
 	if len(s.consents.given) > 0 {
-		consider(now, 2, s.withdraw)
+		consider(now, 1, s.withdraw)
 	}
 }
 
@@ -144,7 +144,7 @@ func (s *sim) asksForConsent(o *object) bool {
 // approve lets a person approve what a payment shows. As long as things go wrong, some mistake the plan, the wallet or themselves.
 func (s *sim) approve(o *object) {
 	found := s.api.current(o.key)
-	o.askedAgain = s.clock.Now().Add(time.Duration(1+s.random.IntN(120)) * time.Second)
+	o.askedAgain = s.clock.Now().Add(time.Duration(1+s.random.IntN(600)) * time.Second)
 	c := &consent{uid: string(found.GetUID()), approver: people[s.random.IntN(3)], expires: s.clock.Now().Add(48 * time.Hour).Truncate(time.Second), counts: true}
 	hash, wallet := planOf(found).Hash, o.wallet
 	if s.chaotic {
