@@ -22,7 +22,7 @@ func (s *sim) planReferences(wallets int) {
 		offer.payAfter = time.Duration(s.random.IntN(120)) * time.Second
 	}
 	offer.made = testkit.MakeLightningInvoice("offer").Namespace(team).Wallet(offer.wallet).AmountSats(offerSats).
-		Expiry(time.Duration(20+s.random.IntN(40)) * time.Minute).Obj()
+		Expiry(time.Duration(10+s.random.IntN(20)) * time.Minute).Obj()
 	offer.key = keyOf(offer.made)
 	s.addObject(offer)
 	s.toMake = slices.Insert(s.toMake, s.random.IntN(len(s.toMake)+1), offer)
@@ -75,6 +75,15 @@ func (s *sim) pinned(pin *v1alpha1.PaymentRecord) {
 	to.key, to.destination, to.startBefore = key, pin.Spec.PaymentRequest, decoded.ExpiresAt().Add(-payment.ExpiryMargin)
 	to.objects = append(to.objects, o)
 	o.order, o.record = to, payment.LightningRecordName(key)
+}
+
+// payOffers lets somebody else pay most of the invoices that payments refer to once those had their time: unpaid ones are watched for hours.
+func (s *sim) payOffers() {
+	for _, o := range s.objects {
+		if o.offer != nil && o.offer.payAt.IsZero() && s.chance(90) {
+			o.offer.payAt = s.clock.Now().Add(5 * time.Minute)
+		}
+	}
 }
 
 // hopeless reports whether a payment refers to an invoice that will not come.

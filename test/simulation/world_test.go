@@ -415,6 +415,7 @@ func (s *sim) calm() {
 		s.setSuspend(o, false)
 	}
 	s.decidePlans()
+	s.payOffers()
 	for _, o := range s.orders {
 		if o.kind == v1alpha1.RecordLightningPayment && o.key != "" {
 			_ = s.service.SetPayee(o.key, sandbox.PayeeSettles)
