@@ -187,7 +187,7 @@ func start(ctx context.Context, f flags) error {
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w", err)
 	}
-	config.QPS, config.Burst = 200, 400
+	config.QPS, config.Burst = controller.ClientQPS, controller.ClientBurst
 	config.UserAgent = "utexo-operator/" + version
 
 	if err := f.ensureNamespace(ctx, config); err != nil {
