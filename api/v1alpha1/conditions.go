@@ -213,6 +213,9 @@ const (
 	EventInvoiceSettledLate = "SettledLate"
 	// EventWrongOrderExecuted tells that the service executed another order than the one it was sent.
 	EventWrongOrderExecuted = "WrongOrderExecuted"
+	// EventForeignWriter tells that the service lists payments from the wallet, or from its node, that no record knows: another client or
+	// another cluster pays from it, which is not supported, or records were lost.
+	EventForeignWriter = "ForeignWriter"
 	// EventAssetNotProven tells that a transaction was signed of which it is not proved what becomes of RGB assets, because the Wallet's
 	// spec.signer.assetPolicy is Warn.
 	EventAssetNotProven = "AssetNotProven"

@@ -545,7 +545,7 @@ func fullWallet() client.Object {
 	balance := v1alpha1.Balance{SettledSats: 1, FutureSats: 2, SpendableSats: 1}
 	w.Status = v1alpha1.WalletStatus{
 		ObservedGeneration: 1, MasterFingerprint: "0badcafe", XpubVanilla: xpub, XpubColored: xpub, JournalEpoch: "1",
-		Payments: &v1alpha1.PaymentCounts{InFlight: 1, Succeeded: 1, Failed: 1, Unknown: 1}, Budget: &v1alpha1.Budget{SpentSats24h: 1, RemainingSats: 1},
+		Payments: &v1alpha1.PaymentCounts{InFlight: 1, Succeeded: 1, Failed: 1, Unknown: 1, Unmanaged: new(int64(1))}, Budget: &v1alpha1.Budget{SpentSats24h: 1, RemainingSats: 1},
 		Balance:      &v1alpha1.WalletBalance{Vanilla: balance, Colored: balance, Offchain: &v1alpha1.OffchainBalance{TotalSats: 1}},
 		Assets:       []v1alpha1.AssetBalance{{AssetID: assetID, Ticker: "USDT", Precision: 6, Settled: 1, Future: 1, Spendable: 1, OffchainOutbound: new(int64(1))}},
 		LastSyncTime: &metav1.Time{Time: someDay}, Conditions: conditions(),

@@ -354,7 +354,7 @@ func (r *pass) journalObstacle(ctx context.Context, xpubVanilla string) (*paymen
 	case epoch.Journal.Reason == v1alpha1.ReasonJournalLost && r.wallet.Spec.AcknowledgedEpoch != epoch.Spec.Epoch:
 		return &payment.Obstacle{
 			Reason: v1alpha1.ReasonJournalLost, RetryAfter: max(r.facts.Order.StartBefore.Sub(r.Clock.Now()), 0),
-			Message: fmt.Sprintf("the service shows earlier payments of Wallet %s of which no record exists, so this send may already have been made; "+
+			Message: fmt.Sprintf("the service shows payments of Wallet %s of which no record exists, so this send may already have been made; "+
 				"make sure that it was not, then set the Wallet's spec.acknowledgedEpoch to %s", r.wallet.Name, epoch.Spec.Epoch),
 		}, nil
 	}

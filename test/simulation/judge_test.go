@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
 	"github.com/utexo/utexo-operator/internal/walletlock"
@@ -539,7 +540,7 @@ func (s *sim) judgeRecord(o *order, object *object, record *v1alpha1.PaymentReco
 		}
 	default:
 		found := s.api.current(object.key)
-		s.check("I13", s.orphaned(object) || found != nil && s.blocked(found), "%s came to rest as %s", object.key, record.Journal.Phase)
+		s.check("I13", s.orphaned(object) || found != nil && (s.blocked(found) || s.heldSinceLoss(found)), "%s came to rest as %s", object.key, record.Journal.Phase)
 	}
 }
 
@@ -563,7 +564,7 @@ func (s *sim) couldRepeat(object *object, record *v1alpha1.PaymentRecord) bool {
 // orphaned reports whether the record of what object orders is held by a resource that was taken away by force: it waits for that one.
 func (s *sim) orphaned(object *object) bool {
 	record := s.recordOf(object.record)
-	if record == nil || !s.judge.forced {
+	if record == nil || !s.judge.forced || payment.NeverSubmitted(&record.Journal) {
 		return false
 	}
 	holder := record.Journal.Holder
