@@ -72,7 +72,7 @@ const (
 	// ReasonAwaitingApproval means that the Wallet demands approvals that are not there yet. Whoever holds the verb approve on the Wallet
 	// creates a PaymentApproval of status.plan.hash.
 	ReasonAwaitingApproval = "AwaitingApproval"
-	// ReasonNotSeen means that the service does not show the payment that is to be observed. It is looked for again.
+	// ReasonNotSeen means that the service does not show the payment or send that is to be observed. It is looked for again.
 	ReasonNotSeen = "NotSeen"
 	// ReasonJournalLost means that records of earlier payments are missing although the service shows payments, so that an
 	// on-chain send might be a repetition. An administrator sets the Wallet's spec.acknowledgedEpoch.
@@ -122,7 +122,8 @@ const (
 	ReasonWrongNetwork = "WrongNetwork"
 	// ReasonNetworkMismatch means that the service answers for another network than the Wallet declares.
 	ReasonNetworkMismatch = "NetworkMismatch"
-	// ReasonAmountMismatch means that the invoice asks for another amount or asset than the resource declares.
+	// ReasonAmountMismatch means that the invoice asks for another amount or asset than the resource declares, or the send to be
+	// observed is another one.
 	ReasonAmountMismatch = "AmountMismatch"
 	// ReasonInvoiceExpired means that the invoice expired: paid too late, or never.
 	ReasonInvoiceExpired = "InvoiceExpired"

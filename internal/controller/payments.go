@@ -165,6 +165,9 @@ func (r *pass) observe(ctx context.Context) error {
 			return err
 		}
 	}
+	if r.facts.Mode == v1alpha1.ModeObserve {
+		return nil // nothing starts, so that nothing is asked that may keep it from starting
+	}
 	if r.wallet != nil && r.facts.Order.Kind == v1alpha1.RecordOnchainSend && r.facts.NoSpending == nil {
 		if r.facts.NoSpending, err = r.journalObstacle(ctx, known.XpubVanilla); err != nil {
 			return err
