@@ -39,6 +39,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 )
 
@@ -53,7 +54,8 @@ type flags struct {
 	metricsInsecure, leaderElect             bool
 	namespace, watchNamespaces               string
 	quarantine, walletSyncInterval           time.Duration
-	concurrency                              int
+	observeInterval                          time.Duration
+	concurrency, looksPerSecond              int
 	showVersion                              bool
 	leaseDuration, renewDeadline, retryEvery time.Duration
 }
@@ -110,6 +112,11 @@ func (f *flags) bind(set *flag.FlagSet) {
 		"How long a wallet begins nothing new after a call whose answer was lost. Must exceed the client's deadline (150s) and the service's longest work (120s) together; less is for tests against a sandbox.")
 	set.DurationVar(&f.walletSyncInterval, "wallet-sync-interval", 30*time.Second, "How often a wallet's balance is read.")
 	set.IntVar(&f.concurrency, "concurrency", 16, "How many resources of a kind are worked on at once. A wallet pays one at a time regardless.")
+	defaults := observer.DefaultOptions()
+	set.DurationVar(&f.observeInterval, "observe-interval", defaults.MaxInterval,
+		"How often, at most, the payments of a service are listed for a wallet on which something is open and nothing happens. A list that takes long is asked for less often.")
+	set.IntVar(&f.looksPerSecond, "looks-per-second", defaults.LooksPerSecond,
+		"How many looks at what is open, lists among them, one service gets a second in the long run. A service that lists no payments is asked about each of N open invoices at least every minute or every 2*N/looks-per-second seconds, whichever is longer.")
 	set.BoolVar(&f.showVersion, "version", false, "Print the version and leave.")
 }
 
@@ -127,6 +134,8 @@ func (f *flags) check(rest []string, level zapcore.LevelEnabler) error {
 		return errors.New("--namespace must name the operator's namespace")
 	case f.quarantine <= 0 || f.walletSyncInterval < time.Second:
 		return errors.New("--quarantine must be positive and --wallet-sync-interval at least 1s")
+	case f.observeInterval < 2*time.Second || f.looksPerSecond < 1:
+		return errors.New("--observe-interval must be at least 2s and --looks-per-second at least 1")
 	case f.concurrency < 1:
 		return errors.New("--concurrency must be at least 1")
 	case f.watchNamespaces != "" && slices.Contains(f.namespaces(), ""):
@@ -177,6 +186,7 @@ func start(ctx context.Context, f flags) error {
 	options := controller.Options{
 		Namespace: f.namespace, Identity: identity(), UserAgent: config.UserAgent, Clock: clock.RealClock{}, Policy: policy,
 		SyncInterval: f.walletSyncInterval, Concurrency: f.concurrency,
+		Observer: &observer.Options{MaxInterval: f.observeInterval, LooksPerSecond: f.looksPerSecond},
 	}
 	controllers := controller.New(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("utexo-operator"), options)
 	if err := controllers.SetupWithManager(ctx, mgr, options); err != nil {

@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -146,6 +147,23 @@ func TestWalletEvents(t *testing.T) {
 	}
 }
 
+// extendedPrivateKey is how one begins in base58 (BIP 32), which a BOLT11 invoice, all in lower case, may spell by chance up to its first
+// capital letter.
+var extendedPrivateKey = regexp.MustCompile(`[a-z]prv[1-9a-km-z]{0,30}[A-HJ-NP-Z]`)
+
+func TestAnExtendedPrivateKeyIsFound(t *testing.T) {
+	for text, want := range map[string]bool{
+		// Test vector 1 of BIP 32, its root in either spelling of the network.
+		`"xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi"`: true,
+		`tprv8ZgxMBicQKsPeDgjzdC36fs6bMjGApWDNLR9erAXMs5skhMv36j9MV5ecvfavji5khqjWaWSFhN3YcCUUdiKH6isR4Pwy3U5y5egddBr16m`:   true,
+		`"invoice":"lnbcrt50u1p0jzv5j78mrk0ytdqswfhd4ftyn2zj2exkrx2zprvmsmcaauql8ahf6qpfxrvdx","maxFeeSats":3000`:           false,
+	} {
+		if got := extendedPrivateKey.MatchString(text); got != want {
+			t.Errorf("found in %s: %t", text, got)
+		}
+	}
+}
+
 // TestNoSecretIsShown lets much go right and wrong, and looks for what is secret in all that can be read: events, statuses, records and
 // the log at the highest level that the manager allows.
 func TestNoSecretIsShown(t *testing.T) {
@@ -216,13 +234,16 @@ func TestNoSecretIsShown(t *testing.T) {
 					"events": strings.Join(w.emitted(), "\n"), "what the API server shows": w.everything(), "the log": logged.String(),
 				}
 				secret := map[string]string{
-					"the token": canaryToken, "an extended private key": "prv", "the mnemonic": mnemonic,
+					"the token": canaryToken, "the mnemonic": mnemonic,
 					"a part of the mnemonic": "suspect eight carry", "a PSBT": "cHNidP",
 				}
 				for psbt := range psbts {
 					secret["the middle of "+psbt[:80]] = psbt[80:120]
 				}
 				for where, text := range shown {
+					if key := extendedPrivateKey.FindString(text); key != "" {
+						t.Errorf("%s hold an extended private key, which begins with %s", where, key)
+					}
 					for what, needle := range secret {
 						if at := strings.Index(text, needle); at >= 0 {
 							t.Errorf("%s hold %s: …%s…", where, what, text[max(0, at-200):min(len(text), at+100)])

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bolt11"
@@ -12,13 +13,18 @@ import (
 
 // look asks the service for the latest invoice, and for those that were renewed and may still be paid.
 func (r *LightningInvoiceReconciler) look(ctx context.Context, facts *invoice.Facts, status v1alpha1.LightningInvoiceStatus, service *utexo.Client) {
+	look := func(published v1alpha1.PaymentRecordSpec) invoice.Seen {
+		seen, pause := look(ctx, published, service)
+		r.Observe.Pressed(walletKey(facts.Invoice.Namespace, facts.Invoice.Spec.WalletRef), pause)
+		return seen
+	}
 	if !invoice.IsGivenUp(facts.Record) {
-		seen := look(ctx, facts.Record.Spec, service)
+		seen := look(facts.Record.Spec)
 		facts.Sighting = &seen
 	}
 	facts.Earlier = map[int32]invoice.Seen{}
 	for _, past := range invoice.Watched(&status) {
-		seen := look(ctx, v1alpha1.PaymentRecordSpec{RequestID: past.RequestID, PaymentHash: past.PaymentHash}, service)
+		seen := look(v1alpha1.PaymentRecordSpec{RequestID: past.RequestID, PaymentHash: past.PaymentHash})
 		if seen == invoice.Lost {
 			seen = r.recorded(ctx, facts, past.Renewal)
 		}
@@ -38,9 +44,10 @@ func (r *LightningInvoiceReconciler) recorded(ctx context.Context, facts *invoic
 	return invoice.Lost
 }
 
-// look asks the service for an invoice by its id and, where the service lost that, by its payment hash.
-func look(ctx context.Context, published v1alpha1.PaymentRecordSpec, service *utexo.Client) invoice.Seen {
-	found, presence, _ := service.ReceiveRequest(ctx, published.RequestID)
+// look asks the service for an invoice by its id and, where the service lost that, by its payment hash. pause is how long the service
+// asked to be left alone.
+func look(ctx context.Context, published v1alpha1.PaymentRecordSpec, service *utexo.Client) (seen invoice.Seen, pause time.Duration) {
+	found, presence, err := service.ReceiveRequest(ctx, published.RequestID)
 	another := presence == utexo.Present && found.PaymentRequest != "" && isAnother(found.PaymentRequest, published)
 	switch {
 	case another: // only the list can tell
@@ -48,23 +55,23 @@ func look(ctx context.Context, published v1alpha1.PaymentRecordSpec, service *ut
 		return map[utexo.ReceiveStatus]invoice.Seen{
 			utexo.ReceiveOpen: invoice.Open, utexo.ReceiveSettled: invoice.Settled, utexo.ReceiveExpired: invoice.Expired,
 			utexo.ReceiveFailed: invoice.Failed,
-		}[found.Status]
+		}[found.Status], 0
 	case presence == utexo.PresenceUnknown:
-		return invoice.NoAnswer
+		return invoice.NoAnswer, pauseOf(err)
 	}
-	payments, err := service.ListPayments(ctx)
+	settled := false
+	err = service.EachPayment(ctx, func(one utexo.Payment) {
+		settled = settled || one.PaymentHash == published.PaymentHash && one.Inbound && one.Status == utexo.SendSucceeded
+	})
 	switch {
 	case errors.Is(err, utexo.ErrNotAvailable) && !another:
-		return invoice.Lost
+		return invoice.Lost, 0
 	case err != nil:
-		return invoice.NoAnswer
+		return invoice.NoAnswer, pauseOf(err)
+	case settled:
+		return invoice.Settled, 0
 	}
-	for _, one := range payments {
-		if one.PaymentHash == published.PaymentHash && one.Inbound && one.Status == utexo.SendSucceeded {
-			return invoice.Settled
-		}
-	}
-	return invoice.Lost
+	return invoice.Lost, 0
 }
 
 // isAnother reports whether a payment request is not the one that was published, of which a history keeps the payment hash alone.

@@ -15,6 +15,7 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
 	"github.com/utexo/utexo-operator/internal/invoice"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/record"
 	"github.com/utexo/utexo-operator/internal/utexo"
@@ -28,6 +29,8 @@ type LightningInvoiceReconciler struct {
 	Records   *record.Store
 	Connector *Connector
 	Projector *Projector
+	// Observe tells of news at the services; nil for nothing that does.
+	Observe *ObserverReconciler
 }
 
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=lightninginvoices,verbs=get;list;watch;delete
@@ -38,14 +41,17 @@ const issueRetry = 5 * time.Second
 
 // Reconcile drives one LightningInvoice.
 func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	who := observer.Subject{Kind: observer.Invoice, NamespacedName: request.NamespacedName}
 	var object v1alpha1.LightningInvoice
 	if err := r.Client.Get(ctx, request.NamespacedName, &object); err != nil {
+		r.Observe.Forget(who)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if object.Status.Phase == v1alpha1.InvoiceSettled && object.Status.ObservedGeneration == object.Generation {
+		r.Observe.Forget(who)
 		return r.settled(ctx, &object)
 	}
-	facts := invoice.Facts{Invoice: &object, Deleting: !object.DeletionTimestamp.IsZero()}
+	facts := invoice.Facts{Invoice: &object, Deleting: !object.DeletionTimestamp.IsZero(), Waits: r.Observe.Waits(who)}
 	connection, network, err := r.observe(ctx, &facts)
 	if err != nil {
 		return resultFor(err)
@@ -80,7 +86,8 @@ func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl
 			return resultFor(err)
 		case decision.Step == invoice.Rest:
 			result, err := r.expire(ctx, &object)
-			result.RequeueAfter = invoice.Sooner(result.RequeueAfter, invoice.Sooner(decision.RequeueAfter, after))
+			again := r.await(who, &object, connection, decision)
+			result.RequeueAfter = invoice.Sooner(result.RequeueAfter, invoice.Sooner(again, after))
 			return result, err
 		}
 		if err := r.issue(ctx, &facts, connection, network); err != nil {
@@ -88,6 +95,28 @@ func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl
 		}
 	}
 	return ctrl.Result{}, reconcile.TerminalError(errNoRest)
+}
+
+// await has an invoice that waits for news of its service watched, and returns when to look again at one that nothing tells of; 0 is never.
+func (r *LightningInvoiceReconciler) await(who observer.Subject, object *v1alpha1.LightningInvoice, connection *Connection,
+	decision invoice.Decision,
+) time.Duration {
+	if r.Observe == nil || decision.LookBy == 0 || connection == nil {
+		r.Observe.Forget(who)
+		return decision.RequeueAfter
+	}
+	var hashes []string
+	if object.Status.PaymentHash != "" {
+		hashes = append(hashes, object.Status.PaymentHash)
+	}
+	for _, past := range invoice.Watched(&object.Status) {
+		hashes = append(hashes, past.PaymentHash)
+	}
+	now := r.Clock.Now()
+	r.Observe.Watch(walletKey(object.Namespace, object.Spec.WalletRef), connection.Record.Server, connection.Client, who, observer.Watch{
+		PaymentHashes: hashes, Inbound: true, LookAt: now.Add(decision.RequeueAfter), LookBy: now.Add(decision.LookBy),
+	})
+	return 0
 }
 
 // show writes a decided status, to what spec.publishTo names first: once an invoice is settled there is no further pass that would. It

@@ -17,6 +17,7 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
 	"github.com/utexo/utexo-operator/internal/bolt11"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/readiness"
 )
@@ -36,9 +37,11 @@ type LightningPaymentReconciler struct{ Payments *Payments }
 func (r *LightningPaymentReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var pay v1alpha1.LightningPayment
 	if err := r.Payments.Client.Get(ctx, request.NamespacedName, &pay); err != nil {
+		r.Payments.gone(observer.Payment, request.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if restsForGood(&pay, pay.Status.Phase, pay.Status.ObservedGeneration) {
+		r.Payments.gone(observer.Payment, request.NamespacedName)
 		return r.Payments.expire(ctx, lightningPayable{&pay})
 	}
 	return r.Payments.Reconcile(ctx, lightningPayable{&pay})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 )
 
@@ -23,9 +24,11 @@ type OnchainSendReconciler struct{ Payments *Payments }
 func (r *OnchainSendReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var send v1alpha1.OnchainSend
 	if err := r.Payments.Client.Get(ctx, request.NamespacedName, &send); err != nil {
+		r.Payments.gone(observer.Send, request.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if restsForGood(&send, send.Status.Phase, send.Status.ObservedGeneration) {
+		r.Payments.gone(observer.Send, request.NamespacedName)
 		return r.Payments.expire(ctx, onchainPayable{&send})
 	}
 	return r.Payments.Reconcile(ctx, onchainPayable{&send})

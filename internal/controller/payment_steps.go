@@ -13,6 +13,7 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/spender"
+	"github.com/utexo/utexo-operator/internal/turns"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
 
@@ -26,6 +27,10 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 	case payment.Claim:
 		return r.claim(ctx)
 	case payment.Submit:
+		if !r.enter(ctx) {
+			return nil
+		}
+		defer r.leave()
 		if taken, err := r.claimOrder(ctx); taken || err != nil {
 			return err
 		}
@@ -50,6 +55,21 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 		return nil
 	}
 	return reconcile.TerminalError(fmt.Errorf("no way to %s", step))
+}
+
+// enter waits for the payment's turn at its wallet. It is false where that did not come yet.
+func (r *pass) enter(ctx context.Context) bool {
+	r.inLine = r.Turns != nil && !r.Turns.Enter(ctx, r.session.Wallet.XpubVanilla, r.who())
+	if r.inLine {
+		r.facts.Held = spender.WalletBusy(turns.Again)
+	}
+	return !r.inLine
+}
+
+func (r *pass) leave() {
+	if r.Turns != nil {
+		r.Turns.Leave(r.session.Wallet.XpubVanilla)
+	}
 }
 
 // took keeps what a step of the money path came to.
@@ -193,6 +213,9 @@ func (r *pass) permitStart(ctx context.Context) (*payment.Obstacle, error) {
 	}
 	if err := r.gate(ctx); err != nil {
 		return nil, err
+	}
+	if r.Turns != nil {
+		r.Turns.Near(r.session.Wallet.XpubVanilla) // one call, and the next one may come
 	}
 	if r.facts.Blocked != nil {
 		return r.facts.Blocked, nil

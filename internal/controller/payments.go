@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -20,10 +21,12 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/approval"
 	"github.com/utexo/utexo-operator/internal/limits"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/readiness"
 	"github.com/utexo/utexo-operator/internal/record"
 	"github.com/utexo/utexo-operator/internal/spender"
+	"github.com/utexo/utexo-operator/internal/turns"
 )
 
 // Annotations that a person sets on a payment.
@@ -53,6 +56,10 @@ type Payments struct {
 	Connector *Connector
 	Budgets   *Budgets
 	Policy    payment.Policy
+	// Observe tells of news at the services; nil for nothing that does.
+	Observe *ObserverReconciler
+	// Turns has the payments of a wallet come one after another; nil for each to try again and again.
+	Turns *turns.Turns[observer.Subject]
 }
 
 // payable is a payment resource of either kind.
@@ -96,11 +103,18 @@ type pass struct {
 	facts   payment.Facts
 	// standing is what is left of the wallet's budget, where it has one and it was looked at.
 	standing *limits.Standing
+	// inLine tells that it waits for its turn at the wallet, and will be called.
+	inLine bool
 }
 
 // Reconcile drives one payment. Each step writes what it is about to do, then does at most that one thing.
 func (p *Payments) Reconcile(ctx context.Context, object payable) (ctrl.Result, error) {
 	run := &pass{Payments: p, object: object, before: object.copy()}
+	defer func() {
+		if !run.inLine {
+			p.forfeit(run.who())
+		}
+	}()
 	if err := run.observe(ctx); err != nil {
 		return resultFor(err)
 	}
@@ -118,6 +132,29 @@ func (p *Payments) Reconcile(ctx context.Context, object payable) (ctrl.Result, 
 	}
 	run.object.project(run.facts.Order, run.facts.Record, &run.facts, internalError, p.Clock.Now())
 	return ctrl.Result{}, errors.Join(reconcile.TerminalError(errNoRest), p.Status.Write(ctx, run.before.inner(), run.object.inner()))
+}
+
+// who is the payment as others in this process know it.
+func (r *pass) who() observer.Subject {
+	kind := observer.Payment
+	if _, ok := r.object.(lightningPayable); !ok {
+		kind = observer.Send
+	}
+	return observer.Subject{Kind: kind, NamespacedName: client.ObjectKeyFromObject(r.object.inner())}
+}
+
+// forfeit gives up the turn of a payment that wants none now.
+func (p *Payments) forfeit(who observer.Subject) {
+	if p.Turns != nil {
+		p.Turns.Forfeit(who)
+	}
+}
+
+// gone forgets a payment whose resource is no more.
+func (p *Payments) gone(kind observer.Kind, name client.ObjectKey) {
+	who := observer.Subject{Kind: kind, NamespacedName: name}
+	p.forfeit(who)
+	p.Observe.Forget(who)
 }
 
 // internalError is what a status says where an invariant of the operator is broken.
@@ -405,11 +442,41 @@ func (r *pass) rest(ctx context.Context, decision payment.Decision) (ctrl.Result
 			return resultFor(err)
 		}
 	}
-	if decision.RequeueAfter > 0 || decision.Hold || !r.paidOrFailed() {
-		return ctrl.Result{RequeueAfter: decision.RequeueAfter}, nil
+	again := r.await(decision)
+	if again > 0 || decision.Hold || !r.paidOrFailed() {
+		return ctrl.Result{RequeueAfter: again, Priority: r.priority()}, nil
 	}
 	return r.expire(ctx, r.object)
 }
+
+// priority is that of the next pass in the queue: what was submitted only looks, and lets pass what is still to be paid.
+func (r *pass) priority() *int {
+	if r.facts.Record == nil || r.facts.Record.Journal.Phase != v1alpha1.RecordSubmitted {
+		return nil
+	}
+	return ptr.To(priorityLook)
+}
+
+// await has a Lightning payment that is under way watched, and returns when to decide again without news.
+func (r *pass) await(decision payment.Decision) time.Duration {
+	if r.Observe == nil || r.facts.Order == nil || r.facts.Order.Kind != v1alpha1.RecordLightningPayment {
+		return decision.RequeueAfter
+	}
+	who := r.who()
+	if r.session == nil || !isOurs(r.facts.Order, r.facts.Record) || r.facts.Record.Journal.Phase != v1alpha1.RecordSubmitted {
+		r.Observe.Forget(who)
+		return decision.RequeueAfter
+	}
+	wallet := client.ObjectKeyFromObject(r.wallet)
+	r.Observe.Watch(wallet, r.session.Wallet.Server, r.session.Service, who, observer.Watch{PaymentHashes: []string{r.facts.Order.PaymentHash}})
+	if decision.RequeueAfter == payment.LongPoll && r.Observe.Observer.Lists(wallet, r.Clock.Now()) {
+		return listedPoll
+	}
+	return decision.RequeueAfter
+}
+
+// listedPoll is how often a payment that is long under way is looked at where a list of payments tells of it.
+const listedPoll = 10 * time.Minute
 
 // paidOrFailed reports whether the payment is over in a way in which declaring it again could not pay it.
 func (r *pass) paidOrFailed() bool {

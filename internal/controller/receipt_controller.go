@@ -20,6 +20,7 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bolt11"
 	"github.com/utexo/utexo-operator/internal/invoice"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/record"
 )
@@ -33,6 +34,8 @@ type ReceiptReconciler struct {
 	Status    *StatusWriter
 	Records   *record.Store
 	Connector *Connector
+	// Observe tells of news at the services; nil for nothing that does.
+	Observe *ObserverReconciler
 }
 
 // receiptPoll is how often the invoice of a deleted resource is looked at.
@@ -40,12 +43,15 @@ const receiptPoll = time.Minute
 
 // Reconcile looks at one record of an invoice.
 func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	who := observer.Subject{Kind: observer.Receipt, NamespacedName: request.NamespacedName}
 	published, err := r.Records.Get(ctx, request.Name)
 	if published == nil || err != nil {
+		r.Observe.Forget(who)
 		return ctrl.Result{}, err
 	}
 	whose, err := r.unattributed(ctx, published)
 	if whose == "" || err != nil {
+		r.Observe.Forget(who)
 		return ctrl.Result{}, err
 	}
 	holder := published.Journal.Holder
@@ -54,10 +60,16 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	case err != nil:
 		return ctrl.Result{}, err
 	case used.unusable != nil, !payment.SameWallet(used.connection.Record, published.Spec.Wallet):
+		r.Observe.Forget(who)
 		return ctrl.Result{RequeueAfter: receiptPoll}, nil // it may come back while the invoice can be paid
-	case look(ctx, published.Spec, used.connection.Client) != invoice.Settled:
-		return ctrl.Result{RequeueAfter: receiptPoll}, nil
+	case r.Observe.Waits(who):
+		return r.await(who, published, used), nil
 	}
+	seen, pause := look(ctx, published.Spec, used.connection.Client)
+	if r.Observe.Pressed(client.ObjectKeyFromObject(used.wallet), pause); seen != invoice.Settled {
+		return r.await(who, published, used), nil
+	}
+	r.Observe.Forget(who)
 	now := metav1.NewMicroTime(r.Clock.Now())
 	journal := *published.Journal.DeepCopy()
 	journal.Reason, journal.CompletedAt = v1alpha1.EventUnattributedReceipt, &now
@@ -70,6 +82,22 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		Message: fmt.Sprintf("%s: payment hash %s", journal.Message, published.Spec.PaymentHash),
 	}})
 	return ctrl.Result{}, nil
+}
+
+// await has an invoice that may still be paid looked at again.
+func (r *ReceiptReconciler) await(who observer.Subject, published *v1alpha1.PaymentRecord, used walletUse) ctrl.Result {
+	if r.Observe == nil {
+		return ctrl.Result{RequeueAfter: receiptPoll}
+	}
+	now := r.Clock.Now()
+	lookBy := now.Add(invoice.LateSettlement)
+	if issued, err := bolt11.Decode(published.Spec.PaymentRequest); err == nil {
+		lookBy = issued.ExpiresAt().Add(invoice.LateSettlement)
+	}
+	r.Observe.Watch(client.ObjectKeyFromObject(used.wallet), used.connection.Record.Server, used.connection.Client, who, observer.Watch{
+		PaymentHashes: []string{published.Spec.PaymentHash}, Inbound: true, LookAt: now.Add(receiptPoll), LookBy: lookBy,
+	})
+	return ctrl.Result{}
 }
 
 // unattributed says whose the invoice of record is where it may still be paid with no resource to show it; empty where it cannot, or one
@@ -126,11 +154,13 @@ func (r *ReceiptReconciler) setup(mgr ctrl.Manager, namespace string) error {
 			}
 		},
 	}
-	err := ctrl.NewControllerManagedBy(mgr).Named("receipt").
+	building := ctrl.NewControllerManagedBy(mgr).Named("receipt").
 		Watches(&v1alpha1.LightningInvoice{}, left).
-		WatchesRawSource(source.TypedChannel(missed, enqueue)).
-		Complete(r)
-	if err != nil {
+		WatchesRawSource(source.TypedChannel(missed, enqueue))
+	if r.Observe != nil {
+		building.WatchesRawSource(r.Observe.queues.source(observer.Receipt))
+	}
+	if err := building.Complete(r); err != nil {
 		return fmt.Errorf("setting up the receipt controller: %w", err)
 	}
 	return mgr.Add(leaderTask(func(ctx context.Context) error { return r.sweep(ctx, missed) }))

@@ -23,9 +23,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/record"
 	"github.com/utexo/utexo-operator/internal/spender"
+	"github.com/utexo/utexo-operator/internal/turns"
 	"github.com/utexo/utexo-operator/internal/walletlock"
 )
 
@@ -46,6 +48,9 @@ type Options struct {
 	Transport http.RoundTripper
 	// Concurrency is how many resources of a kind are worked on at once.
 	Concurrency int
+	// Observer limits how services are observed; nil for not at all: then each resource looks for itself, and asks again and again whether
+	// it is its turn to be paid.
+	Observer *observer.Options
 }
 
 // Controllers are the reconcilers of all kinds.
@@ -58,8 +63,11 @@ type Controllers struct {
 	Deposit   *DepositAddressReconciler
 	Settle    *SettlementReconciler
 	Statement *StatementReconciler
-	Spender   *spender.Spender
-	Payments  *Payments
+	// Observe and Queues are nil where the options say so.
+	Observe  *ObserverReconciler
+	Queues   *Queues
+	Spender  *spender.Spender
+	Payments *Payments
 }
 
 // New wires the reconcilers. cached may read from a cache, reader must not.
@@ -77,9 +85,19 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		},
 	}
 	budgets := &Budgets{Records: records, Clock: options.Clock}
+	var (
+		queues  *Queues
+		observe *ObserverReconciler
+		line    *turns.Turns[observer.Subject]
+	)
+	if options.Observer != nil {
+		queues = &Queues{}
+		observe = newObserverReconciler(*options.Observer, options.Clock, queues)
+		line = turns.New(options.Clock, func(who observer.Subject) { queues.add(who, priorityTurn) })
+	}
 	payments := &Payments{
 		Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
-		Budgets: budgets, Policy: options.Policy,
+		Budgets: budgets, Policy: options.Policy, Observe: observe, Turns: line,
 	}
 	return &Controllers{
 		Wallet: &WalletReconciler{
@@ -88,12 +106,12 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		},
 		Invoice: &LightningInvoiceReconciler{
 			Client: cached, Clock: options.Clock, Status: status, Records: records, Connector: connector,
-			Projector: &Projector{Client: cached, Reader: reader},
+			Projector: &Projector{Client: cached, Reader: reader}, Observe: observe,
 		},
 		Payment: &LightningPaymentReconciler{Payments: payments},
 		Send:    &OnchainSendReconciler{Payments: payments},
 		Receipt: &ReceiptReconciler{
-			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
+			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector, Observe: observe,
 		},
 		Deposit: &DepositAddressReconciler{Client: cached, Clock: options.Clock, Status: status, Connector: connector},
 		Settle: &SettlementReconciler{
@@ -103,6 +121,8 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Statement: &StatementReconciler{
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
 		},
+		Observe:  observe,
+		Queues:   queues,
 		Spender:  spend,
 		Payments: payments,
 	}
@@ -144,14 +164,16 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		object    client.Object
 		list      client.ObjectList
 		reconcile reconcile.Reconciler
+		// told is the kind under which it is told of what happens in this process; empty for not at all.
+		told observer.Kind
 	}{
-		{"wallet", &v1alpha1.Wallet{}, nil, c.Wallet},
-		{"lightninginvoice", &v1alpha1.LightningInvoice{}, &v1alpha1.LightningInvoiceList{}, c.Invoice},
-		{"lightningpayment", &v1alpha1.LightningPayment{}, &v1alpha1.LightningPaymentList{}, c.Payment},
-		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send},
-		{"settlement", &v1alpha1.Settlement{}, &v1alpha1.SettlementList{}, c.Settle},
-		{"statement", &v1alpha1.Statement{}, &v1alpha1.StatementList{}, c.Statement},
-		{"depositaddress", &v1alpha1.DepositAddress{}, &v1alpha1.DepositAddressList{}, c.Deposit},
+		{"wallet", &v1alpha1.Wallet{}, nil, c.Wallet, ""},
+		{"lightninginvoice", &v1alpha1.LightningInvoice{}, &v1alpha1.LightningInvoiceList{}, c.Invoice, observer.Invoice},
+		{"lightningpayment", &v1alpha1.LightningPayment{}, &v1alpha1.LightningPaymentList{}, c.Payment, observer.Payment},
+		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send, observer.Send},
+		{"settlement", &v1alpha1.Settlement{}, &v1alpha1.SettlementList{}, c.Settle, ""},
+		{"statement", &v1alpha1.Statement{}, &v1alpha1.StatementList{}, c.Statement, ""},
+		{"depositaddress", &v1alpha1.DepositAddress{}, &v1alpha1.DepositAddressList{}, c.Deposit, ""},
 	}
 	for _, setup := range setups {
 		building := ctrl.NewControllerManagedBy(mgr).Named(setup.name).
@@ -165,8 +187,16 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		case *v1alpha1.LightningPayment, *v1alpha1.OnchainSend:
 			building.Watches(&v1alpha1.PaymentApproval{}, handler.EnqueueRequestsFromMapFunc(approved(setup.name)))
 		}
+		if setup.told != "" && c.Queues != nil {
+			building.WatchesRawSource(c.Queues.source(setup.told))
+		}
 		if err := building.Complete(setup.reconcile); err != nil {
 			return fmt.Errorf("setting up the %s controller: %w", setup.name, err)
+		}
+	}
+	if c.Observe != nil {
+		if err := c.Observe.setup(mgr, options.Concurrency); err != nil {
+			return err
 		}
 	}
 	return c.Receipt.setup(mgr, options.Namespace)

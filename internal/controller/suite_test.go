@@ -29,6 +29,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
@@ -96,6 +97,8 @@ type world struct {
 	tune   func(*controller.Controllers)
 	// log is where a process logs, where it is set.
 	log *logr.Logger
+	// observer is how a process observes the service, where it is set.
+	observer *observer.Options
 
 	controllers *controller.Controllers
 	events      *events.FakeRecorder
@@ -170,7 +173,7 @@ func (w *world) start() {
 	}
 	w.controllers = controller.New(w.intercepted(true), w.intercepted(false), w.events, controller.Options{
 		Namespace: w.operator, Identity: fmt.Sprintf("process-%d", w.starts), Clock: w.clock, Policy: policy,
-		SyncInterval: time.Minute, Concurrency: 1,
+		SyncInterval: time.Minute, Concurrency: 1, Observer: w.observer,
 		Instrument: func(next http.RoundTripper) http.RoundTripper { return &boundaryTransport{world: w, next: next} },
 	})
 	if w.tune != nil {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
@@ -74,6 +75,8 @@ type Facts struct {
 	NotIssued bool
 	// Sighting is what a look at the service showed in this pass; nil where none was made.
 	Sighting *Seen
+	// Waits tells that something else tells of news at the service, and told of none.
+	Waits bool
 	// Earlier is what the same look showed of the invoices before Record that are watched, by renewal; nil where none was made.
 	Earlier  map[int32]Seen
 	Deleting bool
@@ -89,9 +92,12 @@ type Decision struct {
 	PaidEarlier *v1alpha1.InvoiceGeneration
 	// GiveUp tells to record that the invoice which was asked for is not published any more. Another process may still have an answer
 	// to publish: who is first counts.
-	GiveUp       bool
+	GiveUp bool
+	// RequeueAfter is when to decide again; 0 is never.
 	RequeueAfter time.Duration
-	Events       []payment.Event
+	// LookBy is not 0 where that is only to look at the service, and where something else tells of news there: when to look all the same.
+	LookBy time.Duration
+	Events []payment.Event
 }
 
 // Decide returns what to do next for one invoice.
@@ -103,6 +109,7 @@ type Decision struct {
 //	no          otherwise                          Issue, Pending
 //	yes         settled before                     Rest, Settled
 //	yes         expired, watched long enough       Rest, Expired
+//	yes         something else tells of news       Rest, as it is
 //	yes         not looked at in this pass         Observe
 //	yes         an earlier invoice seen settled    Rest, Settled
 //	yes         seen expired unpaid, renews        as one that is not published, but Renewing for Pending
@@ -112,8 +119,53 @@ func Decide(f Facts, now time.Time) Decision {
 	if status := &decision.Status; decision.Step == Rest && !f.Deleting && status.Phase != v1alpha1.InvoiceSettled && len(Watched(status)) > 0 {
 		decision.RequeueAfter = Sooner(decision.RequeueAfter, lateLook)
 	}
+	if decision.Step == Rest && f.Record != nil && f.Waiting == nil && f.Held == nil && decision.RequeueAfter > 0 {
+		decision.LookBy = lookBy(f, &decision, now)
+	}
 	return decision
 }
+
+// lookBy is when an invoice of which something else tells is to be looked at all the same: before anything final is said of it.
+func lookBy(f Facts, decision *Decision, now time.Time) time.Duration {
+	status := &decision.Status
+	latest := decision.RequeueAfter
+	switch {
+	case status.ExpiresAt == nil: // of an invoice that was given up
+	case now.Before(status.ExpiresAt.Time) && status.Phase != v1alpha1.InvoiceRenewing:
+		latest = status.ExpiresAt.Sub(now) + time.Second
+	case isGivenUp(status.Phase) && !renews(f) && isWatched(status, now):
+		latest = status.ExpiresAt.Add(LateSettlement).Sub(now)
+	}
+	for _, past := range Watched(status) {
+		if past.ExpiresAt != nil {
+			latest = min(latest, max(past.ExpiresAt.Add(LateSettlement).Sub(now), lateLook))
+		}
+	}
+	return max(latest, time.Second)
+}
+
+// waits reports whether an invoice is left as its status shows it, because something else tells of news: it is payable, or is watched for
+// a late payment, and nothing final is to be said.
+func waits(f Facts, status *v1alpha1.LightningInvoiceStatus, now time.Time) bool {
+	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
+	if !f.Waits || ready == nil || f.Waiting != nil || f.Held != nil || IsGivenUp(f.Record) {
+		return false
+	}
+	for _, past := range Watched(status) {
+		if past.ExpiresAt == nil || !now.Before(past.ExpiresAt.Add(LateSettlement)) {
+			return false
+		}
+	}
+	if !now.Before(status.ExpiresAt.Time) {
+		return isGivenUp(status.Phase) && !renews(f) && isWatched(status, now)
+	}
+	settled := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionSettled)
+	asIs := ready.Message == payable || settled != nil && settled.Reason == v1alpha1.ReasonSourceLost
+	return status.Phase == v1alpha1.InvoiceOpen && asIs || isGivenUp(status.Phase)
+}
+
+// payable is what is said of an invoice that can be paid.
+const payable = "payable"
 
 func decide(f Facts, now time.Time) Decision {
 	status := *f.Invoice.Status.DeepCopy()
@@ -129,6 +181,8 @@ func decide(f Facts, now time.Time) Decision {
 	switch {
 	case status.Phase == v1alpha1.InvoiceSettled:
 		return rest(f, status, v1alpha1.InvoiceSettled, settledSummaryOf(&status), now, 0)
+	case f.Sighting == nil && f.Earlier == nil && waits(f, &status, now):
+		return keep(f, status, pollAfter(&status, now))
 	case isDue(f, &status, now):
 		return Decision{Step: Observe, Status: status}
 	}
@@ -283,7 +337,7 @@ func unseen(f Facts, status v1alpha1.LightningInvoiceStatus, now time.Time) Deci
 	}
 	summary := open(status, now)
 	if obstacle != nil && summary.Outcome == readiness.Done {
-		summary.Message = "payable; " + obstacle.Message
+		summary.Message = payable + "; " + obstacle.Message
 		after = max(after, obstacle.RetryAfter)
 	}
 	return rest(f, status, phaseOf(summary), summary, now, after)
@@ -375,7 +429,7 @@ func open(status v1alpha1.LightningInvoiceStatus, now time.Time) readiness.Summa
 		return expiredSummary
 	}
 	return readiness.Summary{
-		Outcome: readiness.Done, Reason: v1alpha1.ReasonOpen, Message: "payable",
+		Outcome: readiness.Done, Reason: v1alpha1.ReasonOpen, Message: payable,
 		Also: []metav1.Condition{{
 			Type: v1alpha1.ConditionSettled, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonOpen, Message: "not paid yet",
 		}},

@@ -727,8 +727,11 @@ func pollAfter(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration {
 	if age > 24*time.Hour {
 		return 10 * time.Minute
 	}
-	return min(max(age, firstPoll), time.Minute)
+	return min(max(age, firstPoll), LongPoll)
 }
+
+// LongPoll is how often a payment is looked at that has been under way for longer than that.
+const LongPoll = time.Minute
 
 // startOf is since when a payment is under way; nil where nothing began.
 func startOf(journal *v1alpha1.PaymentJournal) *metav1.MicroTime {

@@ -45,6 +45,7 @@ type Service interface {
 	CreateInvoice(ctx context.Context, request utexo.InvoiceRequest) (utexo.ReceiveRequest, error)
 	SendRequest(ctx context.Context, paymentHash string) (utexo.SendRequest, utexo.Presence, error)
 	ListPayments(ctx context.Context) ([]utexo.Payment, error)
+	EachPayment(ctx context.Context, visit func(utexo.Payment)) error
 	OnchainSend(ctx context.Context, id string) (utexo.OnchainSend, utexo.Presence, error)
 	PayInvoiceBegin(ctx context.Context, invoice string, maxFeeSats int64, notAfter time.Time) (string, error)
 	PayInvoiceEnd(ctx context.Context, signedPSBT string, notAfter time.Time) (utexo.SendRequest, error)
@@ -150,13 +151,16 @@ func (s *Spender) intent(operation walletlock.Operation, record string, attempt 
 	}
 }
 
+// WalletBusy is why a payment waits while another one is made from its wallet.
+func WalletBusy(retryAfter time.Duration) *payment.Obstacle {
+	return &payment.Obstacle{Reason: v1alpha1.ReasonWalletBusy, Message: "waiting for another payment from this wallet", RetryAfter: retryAfter}
+}
+
 // lock enters the wallet's critical section, or says why it is not to be entered now.
 func (s *Spender) lock(ctx context.Context, session *Session, intent walletlock.Inflight) (*walletlock.Held, *payment.Obstacle, error) {
 	held, err := s.Locks.Acquire(ctx, session.Wallet.XpubVanilla, intent)
 	if busy, ok := errors.AsType[*walletlock.BusyError](err); ok {
-		return nil, &payment.Obstacle{
-			Reason: v1alpha1.ReasonWalletBusy, Message: "waiting for another payment from this wallet", RetryAfter: busy.RetryAfter,
-		}, nil
+		return nil, WalletBusy(busy.RetryAfter), nil
 	}
 	if quarantined, ok := errors.AsType[*walletlock.QuarantinedError](err); ok {
 		return nil, &payment.Obstacle{

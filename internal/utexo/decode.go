@@ -94,7 +94,26 @@ var withoutKeys = redactor()
 
 // keep is a word or an identifier of the service as it is kept in a result: one printable line without key material. Free text is
 // for Client.clean, which knows this client's secrets.
-func keep(text string) string { return clean(text, withoutKeys, maxMessage) }
+func keep(text string) string {
+	if isPlain(text) {
+		return text
+	}
+	return clean(text, withoutKeys, maxMessage)
+}
+
+// isPlain reports whether clean leaves text as it is, without asking it: a short word, or hex digits, which hold no key and no PSBT in
+// their spellings. A long list is made of these.
+func isPlain(text string) bool {
+	const shortestKey = 24
+	hex, word := len(text) <= maxMessage, len(text) < shortestKey && !strings.Contains(text, psbtMagic)
+	for i := 0; i < len(text) && (hex || word); i++ {
+		c := text[i]
+		digit := '0' <= c && c <= '9'
+		hex = hex && (digit || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F')
+		word = word && (digit || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_')
+	}
+	return hex || word
+}
 
 // visible is text without spaces and control characters: an address, a BOLT11, an RGB invoice. Whether it is a good one is not for
 // this package to say.

@@ -467,3 +467,15 @@ func FuzzDecodeUnusedAddresses(f *testing.F) {
 		return addresses != nil
 	}, `{"addresses":[{"btc_address":"bcrt1q","asset_invoice":"rgb:x","expires_at":"2026-01-08T12:00:00Z"}]}`)
 }
+
+// FuzzKeepPlain holds the short way of keep against the long one.
+func FuzzKeepPlain(f *testing.F) {
+	for _, seed := range []string{"", "Succeeded", "PENDING_2", strings.Repeat("ab", 33), "cHNidP8BAHUCAAAA", "tpub" + strings.Repeat("z", 19), "two words", "x\x00", "<b>"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if got, want := keep(text), clean(text, withoutKeys, maxMessage); got != want {
+			t.Errorf("%q is kept as %q, want %q", text, got, want)
+		}
+	})
+}

@@ -337,7 +337,16 @@ func (c *Client) SendRequest(ctx context.Context, hash string) (SendRequest, Pre
 // list that is returned is whole; one that is cut off or has an item that cannot be read is an error. Where the deployment does not
 // offer it, errors.Is(err, ErrNotAvailable). Source: operationId listLightningPayments.
 func (c *Client) ListPayments(ctx context.Context) ([]Payment, error) {
-	var out []Payment
+	out := []Payment{}
+	if err := c.EachPayment(ctx, func(one Payment) { out = append(out, one) }); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// EachPayment is ListPayments for who looks for a few payments in a long list, which it visits while it is read. Not before it returns
+// nil is it known that the list was whole: no payment is missing from it only then.
+func (c *Client) EachPayment(ctx context.Context, visit func(Payment)) error {
 	err := c.do(ctx, call{
 		operation: opListPayments,
 		timeout:   c.config.ReadTimeout,
@@ -346,15 +355,12 @@ func (c *Client) ListPayments(ctx context.Context) ([]Payment, error) {
 		build: func(server string) (*http.Request, error) {
 			return api.NewListLightningPaymentsRequest(server, (*api.ListLightningPaymentsParams)(&c.wallet))
 		},
-		decode: func(r io.Reader) (err error) {
-			out, err = decodeList(r, "payments", false, decodePayment)
-			return err
-		},
+		decode: func(r io.Reader) error { return eachItem(r, "payments", false, decodePayment, visit) },
 	})
 	if err != nil {
-		return nil, unavailable(err)
+		return unavailable(err)
 	}
-	return out, nil
+	return nil
 }
 
 // nodeSays reports whether err is the node's own statement, of that name, that something does not exist. The status alone is none:

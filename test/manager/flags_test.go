@@ -62,7 +62,7 @@ func TestHelp(t *testing.T) {
 	}
 	want := []string{
 		"concurrency", "health-probe-bind-address", "leader-elect", "leader-lease-duration", "leader-renew-deadline", "leader-retry-period",
-		"metrics-bind-address", "metrics-insecure", "namespace", "quarantine", "version", "wallet-sync-interval", "watch-namespaces",
+		"looks-per-second", "metrics-bind-address", "metrics-insecure", "namespace", "observe-interval", "quarantine", "version", "wallet-sync-interval", "watch-namespaces",
 	}
 	slices.Sort(own)
 	if diff := cmp.Diff(want, own); diff != "" {
@@ -84,6 +84,8 @@ func TestBadFlags(t *testing.T) {
 		"no quarantine":                  {[]string{"--quarantine=0s"}, "--quarantine must be positive", 1},
 		"a negative quarantine":          {[]string{"--quarantine=-300s"}, "--quarantine must be positive", 1},
 		"a hectic sync":                  {[]string{"--wallet-sync-interval=10ms"}, "--wallet-sync-interval at least 1s", 1},
+		"a hectic observer":              {[]string{"--observe-interval=1s"}, "--observe-interval must be at least 2s", 1},
+		"an observer that never looks":   {[]string{"--looks-per-second=0"}, "--looks-per-second at least 1", 1},
 		"nobody to work":                 {[]string{"--concurrency=0"}, "--concurrency must be at least 1", 1},
 		"no namespace":                   {[]string{"--namespace="}, "--namespace must name", 1},
 		"an empty namespace in the list": {[]string{"--watch-namespaces=team-a,,team-b"}, "--watch-namespaces has an empty name", 1},
