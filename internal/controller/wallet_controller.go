@@ -24,6 +24,7 @@ import (
 	"github.com/utexo/utexo-operator/internal/record"
 	"github.com/utexo/utexo-operator/internal/remotesigner"
 	"github.com/utexo/utexo-operator/internal/settlement"
+	"github.com/utexo/utexo-operator/internal/unmanaged"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
 
@@ -269,7 +270,7 @@ func (r *WalletReconciler) observe(ctx context.Context, wallet *v1alpha1.Wallet,
 	}
 	r.show(status, balances)
 	// One list serves all that looks at payments in this pass.
-	list := sync.OnceValues(func() ([]utexo.Payment, error) { return connection.Client.ListPayments(ctx) })
+	list := sync.OnceValues(func() ([]unmanaged.Payment, error) { return outgoing(ctx, connection.Client) })
 	epoch, obstacle, err := r.journal(ctx, wallet, connection, &history{connection.Client, balances, list}, sameKeys)
 	if obstacle != nil || err != nil {
 		return obstacle, err
@@ -426,8 +427,8 @@ func lostJournal(journal v1alpha1.PaymentJournal) v1alpha1.PaymentJournal {
 type history struct {
 	service  *utexo.Client
 	balances utexo.Balances
-	// payments lists the Lightning payments.
-	payments func() ([]utexo.Payment, error)
+	// payments lists the outgoing Lightning payments.
+	payments func() ([]unmanaged.Payment, error)
 }
 
 // before reports whether the service shows payments that the wallet, or its node, made: over Lightning, of an asset, or of bitcoin.
@@ -437,10 +438,8 @@ func (h *history) before(ctx context.Context) (bool, error) {
 	if err != nil && !listMissing(err) {
 		return false, err
 	}
-	for _, one := range payments {
-		if !one.Inbound {
-			return true, nil
-		}
+	if len(payments) > 0 {
+		return true, nil
 	}
 	transactions, err := h.service.ListTransactions(ctx)
 	if err != nil && !listMissing(err) {

@@ -36,7 +36,7 @@ func (r *WalletReconciler) watchOf(wallet *v1alpha1.Wallet, connection *Connecti
 // watch looks, where it is time, for payments that no record knows, and counts them in the status. Where there are any the records of the
 // wallet are not complete, whoever made them, and its on-chain sends wait for a person, as after a loss.
 func (r *WalletReconciler) watch(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection, epoch *v1alpha1.PaymentRecord,
-	list func() ([]utexo.Payment, error),
+	list func() ([]unmanaged.Payment, error),
 ) error {
 	watch := r.watchOf(wallet, connection)
 	if now := r.Clock.Now(); watch.Due(now) {
@@ -47,7 +47,7 @@ func (r *WalletReconciler) watch(ctx context.Context, wallet *v1alpha1.Wallet, c
 		case err != nil:
 			watch.Later(now)
 		default:
-			if err := r.look(ctx, &watch.Watch, outgoing(listed), wallet, epoch); err != nil {
+			if err := r.look(ctx, &watch.Watch, listed, wallet, epoch); err != nil {
 				return err
 			}
 		}
@@ -80,14 +80,18 @@ func (r *WalletReconciler) look(ctx context.Context, watch *unmanaged.Watch, lis
 	return nil
 }
 
-func outgoing(listed []utexo.Payment) []unmanaged.Payment {
+// outgoing lists the outgoing payments of a service, of which no more is kept than is needed: there may be very many.
+func outgoing(ctx context.Context, service PaymentLister) ([]unmanaged.Payment, error) {
 	var out []unmanaged.Payment
-	for _, one := range listed {
+	err := service.EachPayment(ctx, func(one utexo.Payment) {
 		if !one.Inbound {
 			out = append(out, unmanaged.Payment{Hash: one.PaymentHash, CreatedAt: one.CreatedAt})
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	return out
+	return out, nil
 }
 
 // unmanagedOf is the number of payments without a record that the status shows; nil for none.
