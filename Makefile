@@ -142,11 +142,11 @@ uninstall: ## Remove the CRDs and with them every wallet and payment, and all me
 	$(KUBECTL) delete --ignore-not-found -k config/crd
 
 .PHONY: deploy
-deploy: ## Deploy the operator to the current cluster; IMG names its image
-	$(call tool,kustomize) build config/default | sed 's|image: utexo-operator:latest|image: $(IMG)|' | $(KUBECTL) apply --server-side -f -
+deploy: ## Deploy the operator to the current cluster; IMG names its image, CONFIG=config/shards adds a shard
+	$(call tool,kustomize) build $(or $(CONFIG),config/default) | sed 's|image: utexo-operator:latest|image: $(IMG)|' | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
 undeploy: ## Remove the operator, but keep its namespace, with the records of what was paid, and the CRDs
-	$(KUBECTL) delete --ignore-not-found -n utexo-system deployment/utexo-operator service/utexo-operator-metrics
+	$(KUBECTL) delete --ignore-not-found -n utexo-system deployments,services -l app.kubernetes.io/name=utexo-operator
 	$(KUBECTL) delete --ignore-not-found -k config/network-policy
 	$(KUBECTL) delete --ignore-not-found -k config/rbac

@@ -22,6 +22,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
@@ -56,6 +57,7 @@ func TestManifests(t *testing.T) {
 
 	t.Run("Pod Security restricted admits the manager", func(t *testing.T) { testPodSecurity(t, cluster, operator) })
 	t.Run("selectors find the manager", func(t *testing.T) { testSelectors(t, operator) })
+	t.Run("shards", func(t *testing.T) { testShards(t, cluster, operator) })
 	t.Run("roles", func(t *testing.T) { testRoles(t, operator) })
 	t.Run("access", func(t *testing.T) { testAccess(t, cluster) })
 	t.Run("signer", func(t *testing.T) { testSigner(t, cluster, operator) })
@@ -85,15 +87,80 @@ func testSelectors(t *testing.T, operator []*unstructured.Unstructured) {
 	deployment := find[appsv1.Deployment](t, operator, "Deployment", "utexo-operator")
 	service := find[corev1.Service](t, operator, "Service", "utexo-operator-metrics")
 	policy := find[networkingv1.NetworkPolicy](t, operator, "NetworkPolicy", "utexo-operator")
-	want := deployment.Spec.Template.Labels
+	pods, shards := deployment.Spec.Template.Labels, find[appsv1.Deployment](t, build(t, "shards"), "Deployment", "utexo-operator-blue")
+	if diff := cmp.Diff(pods, deployment.Spec.Selector.MatchLabels); diff != "" {
+		t.Errorf("selector of the Deployment (-labels of the pods +selector):\n%s", diff)
+	}
 	for name, selector := range map[string]map[string]string{
-		"Deployment":    deployment.Spec.Selector.MatchLabels,
-		"Service":       service.Spec.Selector,
-		"NetworkPolicy": policy.Spec.PodSelector.MatchLabels,
+		"Service": service.Spec.Selector, "NetworkPolicy": policy.Spec.PodSelector.MatchLabels,
 	} {
-		if diff := cmp.Diff(want, selector); diff != "" {
-			t.Errorf("selector of the %s (-labels of the pods +selector):\n%s", name, diff)
+		for manager, labels := range map[string]map[string]string{"the manager": pods, "the manager of a shard": shards.Spec.Template.Labels} {
+			if !selects(selector, labels) {
+				t.Errorf("the %s does not select %s: %v of %v", name, manager, selector, labels)
+			}
 		}
+	}
+}
+
+// selects reports whether a selector, which must say something, selects what has labels.
+func selects(selector, set map[string]string) bool {
+	return len(selector) > 0 && labels.SelectorFromSet(selector).Matches(labels.Set(set))
+}
+
+// testShards installs the manager of a shard beside the one that is there: it comes with nothing of its own but a Deployment, and differs
+// from the other in what says which shard it is of. A label that names no shard is refused, on what has shards.
+func testShards(t *testing.T, cluster cluster, operator []*unstructured.Unstructured) {
+	shipped := build(t, "shards")
+	cluster.apply(t, shipped, "")
+	if len(shipped) != 1 {
+		t.Errorf("a shard comes with %d objects", len(shipped))
+	}
+	base := find[appsv1.Deployment](t, operator, "Deployment", "utexo-operator")
+	blue := find[appsv1.Deployment](t, shipped, "Deployment", "utexo-operator-blue")
+	if selects(base.Spec.Selector.MatchLabels, blue.Spec.Template.Labels) || selects(blue.Spec.Selector.MatchLabels, base.Spec.Template.Labels) ||
+		!selects(blue.Spec.Selector.MatchLabels, blue.Spec.Template.Labels) {
+		t.Errorf("the Deployments select each other's pods: %v, %v", base.Spec.Selector, blue.Spec.Selector)
+	}
+	pod := blue.Spec.Template.Spec.DeepCopy()
+	pod.Containers[0].Args = slices.DeleteFunc(pod.Containers[0].Args, func(argument string) bool { return argument == "--shard=blue" })
+	if diff := cmp.Diff(base.Spec.Template.Spec, *pod); diff != "" || len(pod.Containers[0].Args) != len(blue.Spec.Template.Spec.Containers[0].Args)-1 {
+		t.Errorf("the manager of a shard differs in more than its shard (-manager +shard):\n%s", diff)
+	}
+
+	declare := func(value string, object client.Object) error {
+		object.SetNamespace("team")
+		object.SetName("")
+		object.SetGenerateName("labelled-")
+		object.SetLabels(map[string]string{v1alpha1.ShardLabel: value})
+		return cluster.Create(t.Context(), object)
+	}
+	eventually(t, "a Wallet with an empty label", apierrors.IsInvalid, func() error { return declare("", testkit.MakeWallet("labelled").Obj()) })
+	for name, object := range map[string]func() client.Object{
+		"a Wallet":           func() client.Object { return testkit.MakeWallet("labelled").Obj() },
+		"a LightningInvoice": func() client.Object { return testkit.MakeLightningInvoice("labelled").AmountSats(1).Obj() },
+		"a Settlement":       func() client.Object { return testkit.MakeSettlement("team", "labelled") },
+	} {
+		for value, valid := range map[string]bool{"blue": true, "shard-1": true, "": false, "Blue": false, "blue.green": false, "blue_green": false} {
+			if err := declare(value, object()); (err == nil) != valid || (!valid && !apierrors.IsInvalid(err)) {
+				t.Errorf("%s with the shard %q: got %v, want it to be accepted %t", name, value, err, valid)
+			}
+		}
+	}
+	wallet := testkit.MakeWallet("moves").Namespace("team").Obj()
+	if err := cluster.Create(t.Context(), wallet); err != nil {
+		t.Fatal(err)
+	}
+	for _, set := range []map[string]string{{v1alpha1.ShardLabel: "blue"}, {v1alpha1.ShardLabel: "green"}, nil, {"app": "shop"}} {
+		before := wallet.DeepCopy()
+		wallet.Labels = set
+		if err := cluster.Patch(t.Context(), wallet, client.MergeFrom(before)); err != nil {
+			t.Errorf("a wallet cannot have the labels %v: %v", set, err)
+		}
+	}
+	before := wallet.DeepCopy()
+	wallet.Labels = map[string]string{v1alpha1.ShardLabel: "GREEN"}
+	if err := cluster.Patch(t.Context(), wallet, client.MergeFrom(before)); !apierrors.IsInvalid(err) {
+		t.Errorf("a wallet is moved to no shard: %v", err)
 	}
 }
 
@@ -226,12 +293,16 @@ func testSigner(t *testing.T, cluster cluster, operator []*unstructured.Unstruct
 		"the Deployment":            {deployment.Spec.Template.Labels, deployment.Spec.Selector.MatchLabels},
 		"the Service":               {deployment.Spec.Template.Labels, service.Spec.Selector},
 		"the signer's policy":       {deployment.Spec.Template.Labels, in.PodSelector.MatchLabels},
-		"who gets in":               {manager, in.Ingress[0].From[0].PodSelector.MatchLabels},
-		"the manager's policy":      {manager, out.PodSelector.MatchLabels},
 		"to whom the manager talks": {deployment.Spec.Template.Labels, out.Egress[0].To[0].PodSelector.MatchLabels},
 	} {
 		if diff := cmp.Diff(selector.want, selector.got); diff != "" {
 			t.Errorf("selector of %s (-labels of the pods +selector):\n%s", name, diff)
+		}
+	}
+	shard := find[appsv1.Deployment](t, build(t, "shards"), "Deployment", "utexo-operator-blue").Spec.Template.Labels
+	for _, pods := range []map[string]string{manager, shard} {
+		if !selects(in.Ingress[0].From[0].PodSelector.MatchLabels, pods) || !selects(out.PodSelector.MatchLabels, pods) {
+			t.Errorf("%v do not get to the signer", pods)
 		}
 	}
 	if len(in.Ingress) != 1 || len(in.Ingress[0].From) != 1 || len(in.Egress) != 0 || len(in.PolicyTypes) != 2 {

@@ -9,6 +9,10 @@ const Finalizer = "payments.utexo.com/outcome"
 // them can be the author's. Admission lets nobody set another name than their own.
 const AuthorAnnotation = "payments.utexo.com/author"
 
+// ShardLabel names, on a Wallet and on all that names it, the shard of managers that works on them; those without a shard work on what does
+// not have it. Its value is a DNS label.
+const ShardLabel = "payments.utexo.com/shard"
+
 // WalletReference names the Wallet that pays or receives.
 type WalletReference struct {
 	// name of the Wallet.

@@ -63,6 +63,9 @@ const (
 	// ReasonWalletNotAllowed means that walletRef names a Wallet of another namespace that does not exist or does not allow this one. Its
 	// owner sets spec.allowedNamespaces.
 	ReasonWalletNotAllowed = "WalletNotAllowed"
+	// ReasonShardMismatch means that the resource and its Wallet have different labels payments.utexo.com/shard, or only one of them has
+	// it, so that no manager works on both. It goes on by itself once they agree.
+	ReasonShardMismatch = "ShardMismatch"
 	// ReasonLimitExceeded means that the payment is above a limit of the Wallet. Raise spec.limits, or declare a smaller payment.
 	ReasonLimitExceeded = "LimitExceeded"
 	// ReasonDestinationNotAllowed means that the Wallet's spec.limits.allowedDestinations does not list whom the payment pays.

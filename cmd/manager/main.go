@@ -41,6 +41,7 @@ import (
 	"github.com/utexo/utexo-operator/internal/controller"
 	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/shard"
 )
 
 // version is set when the program is linked.
@@ -52,7 +53,7 @@ const shutdownTimeout = 180 * time.Second
 type flags struct {
 	metricsAddress, probeAddress             string
 	metricsInsecure, leaderElect             bool
-	namespace, watchNamespaces               string
+	namespace, watchNamespaces, shard        string
 	quarantine, walletSyncInterval           time.Duration
 	observeInterval                          time.Duration
 	concurrency, looksPerSecond              int
@@ -108,6 +109,8 @@ func (f *flags) bind(set *flag.FlagSet) {
 	set.DurationVar(&f.retryEvery, "leader-retry-period", 5*time.Second, "How often replicas try to take or renew the lead.")
 	set.StringVar(&f.namespace, "namespace", ownNamespace(), "The operator's own namespace, for PaymentRecords and Leases.")
 	set.StringVar(&f.watchNamespaces, "watch-namespaces", "", "Namespaces to work in, separated by commas; empty for all.")
+	set.StringVar(&f.shard, "shard", "",
+		"Shard to work for: Wallets, and what names them, whose label payments.utexo.com/shard has this value. Empty for those without the label. All shards have one --namespace.")
 	set.DurationVar(&f.quarantine, "quarantine", payment.DefaultPolicy().Quarantine,
 		"How long a wallet begins nothing new after a call whose answer was lost. Must exceed the client's deadline (150s) and the service's longest work (120s) together; less is for tests against a sandbox.")
 	set.DurationVar(&f.walletSyncInterval, "wallet-sync-interval", 30*time.Second, "How often a wallet's balance is read.")
@@ -132,6 +135,8 @@ func (f *flags) check(rest []string, level zapcore.LevelEnabler) error {
 		return fmt.Errorf("--zap-log-level must be below %d, from where on the log would hold the keys of wallets", secretLevel)
 	case f.namespace == "":
 		return errors.New("--namespace must name the operator's namespace")
+	case shard.Check(f.shard) != nil:
+		return fmt.Errorf("--shard: %w", shard.Check(f.shard))
 	case f.quarantine <= 0 || f.walletSyncInterval < time.Second:
 		return errors.New("--quarantine must be positive and --wallet-sync-interval at least 1s")
 	case f.observeInterval < 2*time.Second || f.looksPerSecond < 1:
@@ -185,7 +190,7 @@ func start(ctx context.Context, f flags) error {
 	policy.Quarantine = f.quarantine
 	options := controller.Options{
 		Namespace: f.namespace, Identity: identity(), UserAgent: config.UserAgent, Clock: clock.RealClock{}, Policy: policy,
-		SyncInterval: f.walletSyncInterval, Concurrency: f.concurrency,
+		SyncInterval: f.walletSyncInterval, Concurrency: f.concurrency, Shard: f.shard,
 		Observer: &observer.Options{MaxInterval: f.observeInterval, LooksPerSecond: f.looksPerSecond},
 	}
 	controllers := controller.New(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("utexo-operator"), options)
@@ -201,7 +206,7 @@ func start(ctx context.Context, f flags) error {
 	if err := mgr.AddReadyzCheck("caches", cachesSynced(mgr)); err != nil {
 		return err
 	}
-	ctrl.Log.Info("starting", "version", version, "namespace", f.namespace, "identity", options.Identity)
+	ctrl.Log.Info("starting", "version", version, "namespace", f.namespace, "identity", options.Identity, "shard", f.shard)
 	if err := runUntil(ctx, mgr); err != nil {
 		return fmt.Errorf("running: %w", err)
 	}
@@ -247,7 +252,7 @@ func (f *flags) options() ctrl.Options {
 		Scheme:                        scheme(),
 		HealthProbeBindAddress:        f.probeAddress,
 		LeaderElection:                f.leaderElect,
-		LeaderElectionID:              "utexo-operator",
+		LeaderElectionID:              shard.Lease(f.shard),
 		LeaderElectionNamespace:       f.namespace,
 		LeaderElectionReleaseOnCancel: true, // the process ends when the manager does
 		LeaseDuration:                 &f.leaseDuration,
@@ -255,7 +260,7 @@ func (f *flags) options() ctrl.Options {
 		RetryPeriod:                   &f.retryEvery,
 		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
 		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress},
-		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Cache:                         cache.Options{ByObject: controller.Cached(f.shard), DefaultTransform: controller.Slim},
 		Client: client.Options{Cache: &client.CacheOptions{
 			// What money depends on is never read from a cache, and Secrets are never listed.
 			DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &v1alpha1.PaymentRecord{}},

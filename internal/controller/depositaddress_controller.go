@@ -49,7 +49,7 @@ func (r *DepositAddressReconciler) Reconcile(ctx context.Context, request ctrl.R
 }
 
 func (r *DepositAddressReconciler) observe(ctx context.Context, facts *deposit.Facts) error {
-	used, err := r.Connector.Use(ctx, facts.Deposit.Namespace, facts.Deposit.Spec.WalletRef)
+	used, err := r.Connector.Use(ctx, facts.Deposit, facts.Deposit.Spec.WalletRef)
 	if err != nil {
 		return err
 	}

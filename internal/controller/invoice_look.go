@@ -8,13 +8,14 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bolt11"
 	"github.com/utexo/utexo-operator/internal/invoice"
+	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
 
 // look asks the service for the latest invoice, and for those that were renewed and may still be paid.
 func (r *LightningInvoiceReconciler) look(ctx context.Context, facts *invoice.Facts, status v1alpha1.LightningInvoiceStatus, service *utexo.Client) {
 	look := func(published v1alpha1.PaymentRecordSpec) invoice.Seen {
-		seen, pause := look(ctx, published, service)
+		seen, pause := look(ctx, published, service, func() (paid, known bool) { return r.Observe.paid(observer.Invoice, facts.Invoice) })
 		r.Observe.Pressed(walletKey(facts.Invoice.Namespace, facts.Invoice.Spec.WalletRef), pause)
 		return seen
 	}
@@ -45,8 +46,9 @@ func (r *LightningInvoiceReconciler) recorded(ctx context.Context, facts *invoic
 }
 
 // look asks the service for an invoice by its id and, where the service lost that, by its payment hash. pause is how long the service
-// asked to be left alone.
-func look(ctx context.Context, published v1alpha1.PaymentRecordSpec, service *utexo.Client) (seen invoice.Seen, pause time.Duration) {
+// asked to be left alone. listed tells what a recent list of payments says of it, where there is one.
+func look(ctx context.Context, published v1alpha1.PaymentRecordSpec, service *utexo.Client, listed func() (paid, known bool),
+) (seen invoice.Seen, pause time.Duration) {
 	found, presence, err := service.ReceiveRequest(ctx, published.RequestID)
 	another := presence == utexo.Present && found.PaymentRequest != "" && isAnother(found.PaymentRequest, published)
 	switch {
@@ -58,6 +60,9 @@ func look(ctx context.Context, published v1alpha1.PaymentRecordSpec, service *ut
 		}[found.Status], 0
 	case presence == utexo.PresenceUnknown:
 		return invoice.NoAnswer, pauseOf(err)
+	}
+	if paid, known := listed(); known && !paid {
+		return invoice.Lost, 0
 	}
 	settled := false
 	err = service.EachPayment(ctx, func(one utexo.Payment) {

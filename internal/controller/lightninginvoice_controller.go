@@ -170,7 +170,7 @@ func (r *LightningInvoiceReconciler) observe(ctx context.Context, facts *invoice
 	if err := r.observeRecords(ctx, facts); err != nil {
 		return nil, "", err
 	}
-	used, err := r.Connector.Use(ctx, facts.Invoice.Namespace, facts.Invoice.Spec.WalletRef)
+	used, err := r.Connector.Use(ctx, facts.Invoice, facts.Invoice.Spec.WalletRef)
 	if facts.Waiting = used.unusable; err != nil || facts.Waiting != nil {
 		return nil, "", err
 	}

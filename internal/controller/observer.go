@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -122,6 +123,18 @@ func (r *ObserverReconciler) Forget(who observer.Subject) {
 // Waits reports whether who is told of news, and of none so far.
 func (r *ObserverReconciler) Waits(who observer.Subject) bool {
 	return r != nil && r.Observer.Waits(who)
+}
+
+// recentList is how old a list may be that stands for one that a resource asks for itself: what it says is looked at again.
+const recentList = 15 * time.Second
+
+// paid reports whether a recent list shows a payment of an invoice of the resource; known is false where there is none.
+func (r *ObserverReconciler) paid(kind observer.Kind, object client.Object) (paid, known bool) {
+	if r == nil {
+		return false, false
+	}
+	who := observer.Subject{Kind: kind, NamespacedName: client.ObjectKeyFromObject(object)}
+	return r.Observer.Paid(who, r.Clock.Now().Add(-recentList))
 }
 
 // Pressed is told of a call that failed, by which a service may have asked to be left alone.

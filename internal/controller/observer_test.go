@@ -178,6 +178,22 @@ func TestOpenInvoicesWithoutAList(t *testing.T) {
 	w.want(issued[4], verdict{"Expired", v1alpha1.ReasonInvoiceExpired, nil})
 }
 
+// TestObserverOfAForgetfulService restarts the service, which then knows its invoices by their payment hashes alone: the one list that
+// serves all of them tells which are paid, and none asks for a list of its own.
+func TestObserverOfAForgetfulService(t *testing.T) {
+	w := newObserved(t, true)
+	issued := w.invoices(20)
+	w.sandbox.Restart()
+	w.settle(issued[3].Status.PaymentRequest, false)
+	w.run(58 * time.Minute)
+	looks, lists, _ := w.calls(func() { w.run(3 * time.Minute) })
+	if looks != 19 || lists > 3*60/8 {
+		t.Errorf("20 invoices that the service lost took %d looks and %d lists", looks, lists)
+	}
+	w.want(issued[3], verdict{"Settled", v1alpha1.ReasonSettled, nil})
+	w.want(issued[4], verdict{"Expired", v1alpha1.ReasonInvoiceExpired, []string{"no longer shows"}})
+}
+
 // TestObserverOfANewProcess starts the operator anew with invoices open: none is looked at, and one that was paid meanwhile is found.
 func TestObserverOfANewProcess(t *testing.T) {
 	w := newObserved(t, true)

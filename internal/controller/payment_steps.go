@@ -12,6 +12,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/shard"
 	"github.com/utexo/utexo-operator/internal/spender"
 	"github.com/utexo/utexo-operator/internal/turns"
 	"github.com/utexo/utexo-operator/internal/utexo"
@@ -223,6 +224,9 @@ func (r *pass) permitStart(ctx context.Context) (*payment.Obstacle, error) {
 	return r.facts.Unapproved, nil
 }
 
+// movedAway is why a manager does not go on with what it began.
+const movedAway = "this resource moved to another shard, whose manager goes on with it"
+
 // permit reads, uncached and right before the call that moves money, what may have changed since the pass began.
 func (r *pass) permit(ctx context.Context) (*payment.Obstacle, error) {
 	held := func(reason, message string) (*payment.Obstacle, error) {
@@ -237,6 +241,8 @@ func (r *pass) permit(ctx context.Context) (*payment.Obstacle, error) {
 		return nil, fmt.Errorf("reading the payment: %w", err)
 	case !current.inner().GetDeletionTimestamp().IsZero():
 		return held(v1alpha1.ReasonCancelled, "the resource is being deleted")
+	case !shard.Same(current.inner(), r.object.inner()):
+		return held(v1alpha1.ReasonShardMismatch, movedAway)
 	case current.suspended():
 		return held(v1alpha1.ReasonSuspended, "held by spec.suspend; set it to false to go on")
 	case current.mode() != v1alpha1.ModeApply:

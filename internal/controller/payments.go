@@ -352,7 +352,7 @@ func givenUp(object payable) *payment.Obstacle {
 
 // observeWallet connects to the wallet, or says in the facts why it cannot be used, or not for spending.
 func (r *pass) observeWallet(ctx context.Context, known *v1alpha1.RecordWallet) error {
-	used, err := r.Connector.Use(ctx, r.object.inner().GetNamespace(), r.object.walletReference())
+	used, err := r.Connector.Use(ctx, r.object.inner(), r.object.walletReference())
 	if err != nil {
 		return err
 	}

@@ -11,9 +11,11 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -23,10 +25,14 @@ import (
 	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/record"
+	"github.com/utexo/utexo-operator/internal/shard"
 )
 
 // ReceiptReconciler watches invoices whose LightningInvoice was deleted, or is settled by another of its invoices: the service cannot
 // cancel them, so they may still be paid. A payment is told as an event of the Wallet, and kept in the record.
+//
+// Which manager looks is no matter of money: one that was told that a LightningInvoice goes watches its invoice on for as long as it runs,
+// wherever the Wallet moves. The one to which it moves, and one that starts, looks for those of its Wallets that nobody else need watch.
 type ReceiptReconciler struct {
 	Client    client.Client
 	Reader    client.Reader
@@ -34,6 +40,8 @@ type ReceiptReconciler struct {
 	Status    *StatusWriter
 	Records   *record.Store
 	Connector *Connector
+	// Shard is the manager's own.
+	Shard string
 	// Observe tells of news at the services; nil for nothing that does.
 	Observe *ObserverReconciler
 }
@@ -55,7 +63,7 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, err
 	}
 	holder := published.Journal.Holder
-	used, err := r.Connector.Use(ctx, holder.Namespace, v1alpha1.WalletReference{Name: published.Spec.Wallet.Name, Namespace: published.Spec.Wallet.Namespace})
+	used, err := r.Connector.use(ctx, holder.Namespace, walletOf(published), ofAnyShard)
 	switch {
 	case err != nil:
 		return ctrl.Result{}, err
@@ -65,7 +73,7 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	case r.Observe.Waits(who):
 		return r.await(who, published, used), nil
 	}
-	seen, pause := look(ctx, published.Spec, used.connection.Client)
+	seen, pause := look(ctx, published.Spec, used.connection.Client, func() (paid, known bool) { return r.Observe.paid(observer.Receipt, published) })
 	if r.Observe.Pressed(client.ObjectKeyFromObject(used.wallet), pause); seen != invoice.Settled {
 		return r.await(who, published, used), nil
 	}
@@ -83,6 +91,14 @@ func (r *ReceiptReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	}})
 	return ctrl.Result{}, nil
 }
+
+// walletOf is the Wallet of a record, as its holder names it.
+func walletOf(recorded *v1alpha1.PaymentRecord) v1alpha1.WalletReference {
+	return v1alpha1.WalletReference{Name: recorded.Spec.Wallet.Name, Namespace: recorded.Spec.Wallet.Namespace}
+}
+
+// ofAnyShard lets a Wallet be used for what no shard is responsible for.
+func ofAnyShard(*v1alpha1.Wallet) *payment.Obstacle { return nil }
 
 // await has an invoice that may still be paid looked at again.
 func (r *ReceiptReconciler) await(who observer.Subject, published *v1alpha1.PaymentRecord, used walletUse) ctrl.Result {
@@ -131,7 +147,7 @@ func (r *ReceiptReconciler) mayBePaid(published *v1alpha1.PaymentRecord) bool {
 }
 
 // setup has the reconciler told of every LightningInvoice that goes, or that is settled after it was renewed, and at the start of all that
-// were while nobody looked.
+// were while nobody looked, or while the Wallet was of another shard.
 func (r *ReceiptReconciler) setup(mgr ctrl.Manager, namespace string) error {
 	missed := make(chan event.TypedGenericEvent[types.NamespacedName])
 	enqueue := handler.TypedFuncs[types.NamespacedName, reconcile.Request]{
@@ -156,6 +172,7 @@ func (r *ReceiptReconciler) setup(mgr ctrl.Manager, namespace string) error {
 	}
 	building := ctrl.NewControllerManagedBy(mgr).Named("receipt").
 		Watches(&v1alpha1.LightningInvoice{}, left).
+		Watches(&v1alpha1.Wallet{}, handler.EnqueueRequestsFromMapFunc(r.arrived), builder.WithPredicates(walletArrived())).
 		WatchesRawSource(source.TypedChannel(missed, enqueue))
 	if r.Observe != nil {
 		building.WatchesRawSource(r.Observe.queues.source(observer.Receipt))
@@ -171,9 +188,61 @@ func leavesInvoices(before, after *v1alpha1.LightningInvoice) bool {
 	return after.Status.Renewals > 0 && after.Status.Phase == v1alpha1.InvoiceSettled && before.Status.Phase != v1alpha1.InvoiceSettled
 }
 
-// sweep sends the records of all invoices that may still be paid once. Most of them have their LightningInvoice and are left alone.
+// walletArrived passes a Wallet that was looked at by another manager before: it came from another shard.
+func walletArrived() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool {
+			return !e.IsInInitialList && e.Object.(*v1alpha1.Wallet).Status.MasterFingerprint != ""
+		},
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
+// arrived maps a Wallet to the records of its invoices that may still be paid.
+func (r *ReceiptReconciler) arrived(ctx context.Context, object client.Object) []reconcile.Request {
+	wallet := object.(*v1alpha1.Wallet)
+	names, err := r.Records.PublishedInvoices(ctx, wallet.Status.MasterFingerprint, func(published *v1alpha1.PaymentRecord) bool {
+		return r.mayBePaid(published) && walletKey(published.Journal.Holder.Namespace, walletOf(published)) == client.ObjectKeyFromObject(wallet)
+	})
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "invoices of deleted resources could not be looked for; they are at the next start", "wallet", wallet.Name)
+	}
+	var requests []reconcile.Request
+	for _, name := range names {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: r.Records.Namespace, Name: name}})
+	}
+	return requests
+}
+
+// ours returns a function that reports whether a record is of a Wallet that this manager works on, or of one that is not there: it may come
+// back while the invoice can be paid. It asks for a Wallet once. One that cannot be read counts.
+func (r *ReceiptReconciler) ours(ctx context.Context) func(*v1alpha1.PaymentRecord) bool {
+	known := map[client.ObjectKey]bool{}
+	return func(published *v1alpha1.PaymentRecord) bool {
+		key := walletKey(published.Journal.Holder.Namespace, walletOf(published))
+		is, asked := known[key]
+		if !asked {
+			var wallet v1alpha1.Wallet
+			err := r.Client.Get(ctx, key, &wallet)
+			if apierrors.IsNotFound(err) { // in the cache, which has those of this shard alone
+				err = r.Reader.Get(ctx, key, &wallet)
+			}
+			is = err != nil || shard.Has(r.Shard, &wallet)
+			known[key] = is
+		}
+		return is
+	}
+}
+
+// sweep sends the records of all invoices of its Wallets that may still be paid once. Most of them have their LightningInvoice and are left
+// alone.
 func (r *ReceiptReconciler) sweep(ctx context.Context, into chan<- event.TypedGenericEvent[types.NamespacedName]) error {
-	names, err := r.Records.PublishedInvoices(ctx, r.mayBePaid)
+	ours := r.ours(ctx)
+	names, err := r.Records.PublishedInvoices(ctx, "", func(published *v1alpha1.PaymentRecord) bool {
+		return r.mayBePaid(published) && ours(published)
+	})
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "invoices of deleted resources could not be looked for; they are at the next start")
 		return nil

@@ -55,7 +55,7 @@ func TestDeletedInvoiceIsPaid(t *testing.T) {
 		t.Errorf("told %d times of the receipt", count)
 	}
 	w.start() // a new process looks at all records again
-	names, err := w.controllers.Spender.Records.PublishedInvoices(t.Context(), func(*v1alpha1.PaymentRecord) bool { return true })
+	names, err := w.controllers.Spender.Records.PublishedInvoices(t.Context(), "", func(*v1alpha1.PaymentRecord) bool { return true })
 	if err != nil || len(names) != 1 || names[0] != receipt.Name {
 		t.Errorf("published invoices on record: %v, %v", names, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
@@ -15,6 +16,7 @@ import (
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/record"
 	"github.com/utexo/utexo-operator/internal/settlement"
+	"github.com/utexo/utexo-operator/internal/shard"
 	"github.com/utexo/utexo-operator/internal/spender"
 )
 
@@ -108,7 +110,7 @@ func (r *settling) observe(ctx context.Context) error {
 	if r.facts.Record, err = r.Records.Get(ctx, settlement.RecordName(string(r.object.UID))); err != nil {
 		return err
 	}
-	if r.used, err = r.Connector.UseOwn(ctx, r.object.Namespace, r.object.Spec.WalletRef); err != nil {
+	if r.used, err = r.Connector.UseOwn(ctx, r.object, r.object.Spec.WalletRef); err != nil {
 		return err
 	}
 	switch {
@@ -153,6 +155,8 @@ func (r *settling) permit(ctx context.Context) (*payment.Obstacle, error) {
 	switch {
 	case apierrors.IsNotFound(err), err == nil && (current.UID != r.object.UID || !current.DeletionTimestamp.IsZero()):
 		return &payment.Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "the resource is gone"}, nil
+	case err == nil && !shard.Same(&current, r.object):
+		return &payment.Obstacle{Reason: v1alpha1.ReasonShardMismatch, Message: movedAway, RetryAfter: time.Second}, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading the Settlement: %w", err)
 	}

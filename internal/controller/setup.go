@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -26,6 +27,7 @@ import (
 	"github.com/utexo/utexo-operator/internal/observer"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/record"
+	"github.com/utexo/utexo-operator/internal/shard"
 	"github.com/utexo/utexo-operator/internal/spender"
 	"github.com/utexo/utexo-operator/internal/turns"
 	"github.com/utexo/utexo-operator/internal/walletlock"
@@ -48,6 +50,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// Concurrency is how many resources of a kind are worked on at once.
 	Concurrency int
+	// Shard is what of the Wallets this manager works on, see package shard; empty for those without a shard.
+	Shard string
 	// Observer limits how services are observed; nil for not at all: then each resource looks for itself, and asks again and again whether
 	// it is its turn to be paid.
 	Observer *observer.Options
@@ -112,6 +116,7 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Send:    &OnchainSendReconciler{Payments: payments},
 		Receipt: &ReceiptReconciler{
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector, Observe: observe,
+			Shard: options.Shard,
 		},
 		Deposit: &DepositAddressReconciler{Client: cached, Clock: options.Clock, Status: status, Connector: connector},
 		Settle: &SettlementReconciler{
@@ -131,6 +136,26 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 // walletField is the index of resources by the Wallet that they name, as namespace/name.
 const walletField = "spec.walletRef"
 
+// walletUsers are the kinds that name a Wallet, and where. Each is of the Wallet's shard. A PaymentApproval, which names one too, is not:
+// every manager is told of all of them, and who approves need not know of shards.
+var walletUsers = map[client.Object]func(client.Object) v1alpha1.WalletReference{
+	&v1alpha1.LightningInvoice{}: func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.LightningInvoice).Spec.WalletRef },
+	&v1alpha1.LightningPayment{}: func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.LightningPayment).Spec.WalletRef },
+	&v1alpha1.OnchainSend{}:      func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.OnchainSend).Spec.WalletRef },
+	&v1alpha1.Settlement{}:       func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.Settlement).Spec.WalletRef },
+	&v1alpha1.DepositAddress{}:   func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.DepositAddress).Spec.WalletRef },
+	&v1alpha1.Statement{}:        func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.Statement).Spec.WalletRef },
+}
+
+// Cached says what a manager of a shard keeps in memory of the kinds that are of shards: what it works on, and nothing else.
+func Cached(name string) map[client.Object]cache.ByObject {
+	selected := map[client.Object]cache.ByObject{&v1alpha1.Wallet{}: {Label: shard.Selector(name)}}
+	for kind := range walletUsers {
+		selected[kind] = cache.ByObject{Label: shard.Selector(name)}
+	}
+	return selected
+}
+
 // In the operator's own namespace: records, the leader's and the wallets' Leases, the unsigned PSBTs of payments under way, and the
 // events of leader election, which are of the older kind. Secrets elsewhere are granted by the namespaces that have wallets. Namespaces
 // are read for their labels, where a Wallet allows others by a selector.
@@ -143,14 +168,7 @@ const walletField = "spec.walletRef"
 // SetupWithManager starts the reconcilers with a manager.
 func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	indexer := mgr.GetFieldIndexer()
-	for object, reference := range map[client.Object]func(client.Object) v1alpha1.WalletReference{
-		&v1alpha1.LightningInvoice{}: func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.LightningInvoice).Spec.WalletRef },
-		&v1alpha1.LightningPayment{}: func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.LightningPayment).Spec.WalletRef },
-		&v1alpha1.OnchainSend{}:      func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.OnchainSend).Spec.WalletRef },
-		&v1alpha1.Settlement{}:       func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.Settlement).Spec.WalletRef },
-		&v1alpha1.DepositAddress{}:   func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.DepositAddress).Spec.WalletRef },
-		&v1alpha1.Statement{}:        func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.Statement).Spec.WalletRef },
-	} {
+	for object, reference := range walletUsers {
 		index := func(o client.Object) []string { return []string{walletKey(o.GetNamespace(), reference(o)).String()} }
 		if err := indexer.IndexField(ctx, object, walletField, index); err != nil {
 			return fmt.Errorf("indexing by wallet: %w", err)
@@ -216,10 +234,10 @@ func declared() predicate.Predicate {
 	})
 }
 
-// walletChanged passes what others wait for: a Wallet that appears, changes, or becomes ready.
+// walletChanged passes what others wait for, or wait from then on: a Wallet that appears, changes, becomes ready, or goes, be it to another
+// shard.
 func walletChanged() predicate.Predicate {
 	return predicate.Funcs{
-		DeleteFunc:  func(event.DeleteEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*v1alpha1.Wallet), e.ObjectNew.(*v1alpha1.Wallet)
@@ -246,7 +264,8 @@ func approved(kind string) handler.MapFunc {
 func dependents(reader client.Reader, prototype client.ObjectList) handler.MapFunc {
 	return func(ctx context.Context, wallet client.Object) []reconcile.Request {
 		list := prototype.DeepCopyObject().(client.ObjectList)
-		if err := reader.List(ctx, list, client.MatchingFields{walletField: client.ObjectKeyFromObject(wallet).String()}); err != nil {
+		of := client.MatchingFields{walletField: client.ObjectKeyFromObject(wallet).String()}
+		if err := reader.List(ctx, list, of, client.UnsafeDisableDeepCopy); err != nil { // only names are taken
 			ctrl.LoggerFrom(ctx).Error(err, "the resources of a wallet could not be listed", "wallet", wallet.GetName())
 			return nil
 		}

@@ -24,7 +24,7 @@ import (
 // StatementReconciler writes documents of what wallets received and paid. It reads from the service, outside of any wallet's critical
 // section, and moves no money.
 type StatementReconciler struct {
-	// Client creates ConfigMaps and lists payments and invoices; Reader reads from the API server, not from a cache.
+	// Client creates ConfigMaps; Reader reads from the API server, not from a cache.
 	Client    client.Client
 	Reader    client.Reader
 	Clock     clock.PassiveClock
@@ -149,7 +149,7 @@ func (r *StatementReconciler) written(ctx context.Context, object *v1alpha1.Stat
 // gather reads everything that a document is made of.
 func (r *StatementReconciler) gather(ctx context.Context, object *v1alpha1.Statement, period statement.Period,
 ) (*statement.Inputs, *payment.Obstacle, error) {
-	used, err := r.Connector.UseOwn(ctx, object.Namespace, object.Spec.WalletRef)
+	used, err := r.Connector.UseOwn(ctx, object, object.Spec.WalletRef)
 	switch {
 	case err != nil:
 		return nil, nil, err
@@ -178,30 +178,27 @@ func (r *StatementReconciler) gather(ctx context.Context, object *v1alpha1.State
 	return inputs, nil, err
 }
 
-// resources are the payments and invoices of a namespace, with the revisions that they are annotated with.
+// resources are the payments and invoices of a namespace, with the revisions that they are annotated with: of all shards, since one of them
+// may not have followed its Wallet yet, and a document never changes.
 func (r *StatementReconciler) resources(ctx context.Context, namespace string) (map[statement.Resource]statement.Declared, error) {
 	found := map[statement.Resource]statement.Declared{}
-	add := func(kind string, o client.Object) {
-		found[statement.Resource{Kind: kind, Namespace: namespace, Name: o.GetName()}] = statement.Declared{
-			UID: string(o.GetUID()), Revision: o.GetAnnotations()[v1alpha1.RevisionAnnotation],
+	for _, kind := range []string{"LightningPayment", "OnchainSend", "LightningInvoice"} {
+		for page := ""; ; {
+			var list metav1.PartialObjectMetadataList
+			list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind + "List"))
+			if err := r.Reader.List(ctx, &list, client.InNamespace(namespace), client.Limit(500), client.Continue(page)); err != nil {
+				return nil, fmt.Errorf("listing what is declared: %w", err)
+			}
+			for i := range list.Items {
+				o := &list.Items[i]
+				found[statement.Resource{Kind: kind, Namespace: namespace, Name: o.Name}] = statement.Declared{
+					UID: string(o.UID), Revision: o.Annotations[v1alpha1.RevisionAnnotation],
+				}
+			}
+			if page = list.Continue; page == "" {
+				break
+			}
 		}
-	}
-	var payments v1alpha1.LightningPaymentList
-	var sends v1alpha1.OnchainSendList
-	var invoices v1alpha1.LightningInvoiceList
-	for _, list := range []client.ObjectList{&payments, &sends, &invoices} {
-		if err := r.Client.List(ctx, list, client.InNamespace(namespace)); err != nil {
-			return nil, fmt.Errorf("listing what is declared: %w", err)
-		}
-	}
-	for i := range payments.Items {
-		add("LightningPayment", &payments.Items[i])
-	}
-	for i := range sends.Items {
-		add("OnchainSend", &sends.Items[i])
-	}
-	for i := range invoices.Items {
-		add("LightningInvoice", &invoices.Items[i])
 	}
 	return found, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/shard"
 )
 
 // walletUse is a Wallet as a resource that names it can use it now.
@@ -28,8 +29,15 @@ type walletUse struct {
 	notReady *payment.Obstacle
 }
 
-// Use connects to the Wallet that a resource in namespace names. An error is one of the API server's.
-func (c *Connector) Use(ctx context.Context, namespace string, reference v1alpha1.WalletReference) (walletUse, error) {
+// Use connects to the Wallet that a resource names. An error is one of the API server's.
+func (c *Connector) Use(ctx context.Context, user client.Object, reference v1alpha1.WalletReference) (walletUse, error) {
+	return c.use(ctx, user.GetNamespace(), reference, func(wallet *v1alpha1.Wallet) *payment.Obstacle { return shard.Mismatch(user, wallet) })
+}
+
+// use connects to the Wallet that is named in namespace, unless refused says why it must not be used, which it says of those that may be
+// named there.
+func (c *Connector) use(ctx context.Context, namespace string, reference v1alpha1.WalletReference, refused func(*v1alpha1.Wallet) *payment.Obstacle,
+) (walletUse, error) {
 	key := walletKey(namespace, reference)
 	foreign := key.Namespace != namespace
 	var wallet v1alpha1.Wallet
@@ -50,6 +58,9 @@ func (c *Connector) Use(ctx context.Context, namespace string, reference v1alpha
 		} else if !allowed {
 			return walletUse{unusable: notAllowed(key, namespace)}, nil
 		}
+	}
+	if obstacle := refused(&wallet); obstacle != nil {
+		return walletUse{unusable: obstacle}, nil
 	}
 	connection, obstacle, err := c.Connect(ctx, &wallet)
 	if err != nil {
@@ -79,14 +90,14 @@ func (c *Connector) Use(ctx context.Context, namespace string, reference v1alpha
 
 // UseOwn is Use for what only the Wallet's own namespace may declare, whatever the Wallet allows others: who may spend within limits may
 // not move the balance into channels past them, nor read the books.
-func (c *Connector) UseOwn(ctx context.Context, namespace string, reference v1alpha1.WalletReference) (walletUse, error) {
-	if key := walletKey(namespace, reference); key.Namespace != namespace {
+func (c *Connector) UseOwn(ctx context.Context, user client.Object, reference v1alpha1.WalletReference) (walletUse, error) {
+	if key := walletKey(user.GetNamespace(), reference); key.Namespace != user.GetNamespace() {
 		return walletUse{unusable: &payment.Obstacle{
 			Reason: v1alpha1.ReasonInvalidSpec, DeadEnd: true,
 			Message: fmt.Sprintf("walletRef names a Wallet in namespace %s, where alone this can be declared", key.Namespace),
 		}}, nil
 	}
-	return c.Use(ctx, namespace, reference)
+	return c.Use(ctx, user, reference)
 }
 
 // walletKey is the Wallet that a resource in namespace names.
@@ -167,7 +178,8 @@ func walletUnchanged(ctx context.Context, reader client.Reader, wallet *v1alpha1
 	var current v1alpha1.Wallet
 	err := reader.Get(ctx, client.ObjectKeyFromObject(wallet), &current)
 	switch {
-	case apierrors.IsNotFound(err) || (err == nil && (current.UID != wallet.UID || current.Generation != wallet.Generation)):
+	case apierrors.IsNotFound(err),
+		err == nil && (current.UID != wallet.UID || current.Generation != wallet.Generation || !shard.Same(&current, wallet)):
 		return &payment.Obstacle{Reason: v1alpha1.ReasonWalletNotReady, Message: "the Wallet changed; it is read again", RetryAfter: time.Second}, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading the Wallet: %w", err)

@@ -106,6 +106,7 @@ type wallet struct {
 	interval   time.Duration
 	listAt     time.Time
 	listedAt   time.Time // when the last good list was asked for
+	goodList   int       // its number
 	noList     bool
 	lists      int
 	everListed bool
@@ -120,6 +121,9 @@ type subject struct {
 	told utexo.SendStatus
 	// hinted tells that a list says something new, and that it was not released for that yet.
 	hinted bool
+	// since is from when on it is watched, paidIn the number of the last list that showed it paid.
+	since  time.Time
+	paidIn int
 	// releasedAt is when it was released; zero while it waits.
 	releasedAt time.Time
 	// eager is how soon it wanted to look.
@@ -149,7 +153,7 @@ func (o *Observer) Watch(of types.NamespacedName, address string, who Subject, w
 		o.drop(before, known)
 	}
 	w := o.wallet(of, address, now)
-	added := &subject{Subject: who, Watch: watch, told: told, eager: watch.LookAt.Sub(now)}
+	added := &subject{Subject: who, Watch: watch, told: told, since: now, eager: watch.LookAt.Sub(now)}
 	w.subjects[who], o.of[who] = added, w
 	for _, hash := range watch.PaymentHashes {
 		w.byHash[hash] = append(w.byHash[hash], added)
@@ -177,7 +181,7 @@ func (o *Observer) wallet(name types.NamespacedName, address string, now time.Ti
 		if w.address != address { // it moved: what is open there is told by the new service
 			o.leave(w)
 			w.address, w.server, w.noList, w.listedAt, w.everListed = address, o.join(address), false, time.Time{}, false
-			w.listAt, w.interval, w.lists = now, minInterval, 0
+			w.listAt, w.interval, w.lists, w.goodList = now, minInterval, 0, 0
 		}
 		return w
 	}
@@ -279,6 +283,9 @@ func (o *Observer) Saw(of types.NamespacedName, seen utexo.Payment, now time.Tim
 		return
 	}
 	for _, one := range w.byHash[seen.PaymentHash] {
+		if one.Inbound == seen.Inbound && seen.Status == utexo.SendSucceeded {
+			one.paidIn = w.lists + 1
+		}
 		// What looked since and does not show it yet, as the service contradicts itself, looks again when it wants to.
 		isNews := one.told != seen.Status || seen.Status == utexo.SendSucceeded && !now.Before(one.LookAt)
 		if one.Inbound == seen.Inbound && one.releasedAt.IsZero() && isNews {
@@ -305,7 +312,7 @@ func (o *Observer) Listed(of types.NamespacedName, asked time.Time, err error, o
 	case err != nil:
 		w.interval = min(max(2*w.interval, minInterval), fresh)
 	default:
-		w.listedAt, w.everListed = asked, true
+		w.listedAt, w.goodList, w.everListed = asked, w.lists, true
 		if slices.ContainsFunc(sortedHints(w), func(s *subject) bool { return s.hinted }) {
 			w.interval = minInterval
 		} else {
@@ -314,6 +321,19 @@ func (o *Observer) Listed(of types.NamespacedName, asked time.Time, err error, o
 		w.interval = max(w.interval, min(share*now.Sub(asked), fresh/2))
 	}
 	w.listAt = now.Add(jittered(w.interval, w.name, w.lists))
+}
+
+// Paid reports whether a list that was asked for at or after an instant shows a payment of any of what a subject watches; known is false
+// where there is no such list, or it is older than the watch.
+func (o *Observer) Paid(who Subject, since time.Time) (paid, known bool) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	w := o.of[who]
+	if w == nil || w.goodList == 0 {
+		return false, false
+	}
+	one := w.subjects[who]
+	return one.paidIn == w.goodList, !w.listedAt.Before(since) && !w.listedAt.Before(one.since)
 }
 
 // sortedHints are the subjects of which a list says something new.

@@ -185,10 +185,15 @@ func (s *Store) AnyPublishedInvoice(ctx context.Context, fingerprint, server str
 	return nil, nil
 }
 
-// PublishedInvoices returns the names of the records of LightningInvoices that are wanted. There may be very many: they are read by the page.
-func (s *Store) PublishedInvoices(ctx context.Context, wanted func(*v1alpha1.PaymentRecord) bool) ([]string, error) {
+// PublishedInvoices returns the names of the records of LightningInvoices that are wanted, of wallets with a master fingerprint or, where
+// that is empty, of all. There may be very many: they are read by the page.
+func (s *Store) PublishedInvoices(ctx context.Context, fingerprint string, wanted func(*v1alpha1.PaymentRecord) bool) ([]string, error) {
+	selected := client.MatchingLabels{LabelKind: string(v1alpha1.RecordLightningInvoice)}
+	if fingerprint != "" {
+		selected[LabelFingerprint] = fingerprint
+	}
 	var names []string
-	err := s.Each(ctx, v1alpha1.RecordLightningInvoice, func(record *v1alpha1.PaymentRecord) {
+	err := s.each(ctx, selected, func(record *v1alpha1.PaymentRecord) {
 		if wanted(record) {
 			names = append(names, record.Name)
 		}

@@ -32,11 +32,15 @@ func Due(wallet *v1alpha1.Wallet, now time.Time) *v1alpha1.Settlement {
 		interval = want.Interval.Duration
 	}
 	ttl, yes := kept, true
+	labels := map[string]string{LabelWallet: WalletLabel(wallet.Name)}
+	if shard, labelled := wallet.Labels[v1alpha1.ShardLabel]; labelled {
+		labels[v1alpha1.ShardLabel] = shard
+	}
 	return &v1alpha1.Settlement{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: wallet.Namespace,
 			Name:      wallet.Name[:min(len(wallet.Name), 230)] + "-" + strconv.FormatInt(now.Truncate(interval).Unix(), 10),
-			Labels:    map[string]string{LabelWallet: WalletLabel(wallet.Name)},
+			Labels:    labels,
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Wallet", Name: wallet.Name, UID: wallet.UID, Controller: &yes,
 			}},

@@ -109,3 +109,25 @@ func TestAnswered(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestDueIsOfTheShard makes a Settlement for a wallet with and without a shard: whoever works on the wallet must work on it.
+func TestDueIsOfTheShard(t *testing.T) {
+	for name, want := range map[string]map[string]string{
+		"":     {LabelWallet: "main"},
+		"blue": {LabelWallet: "main", v1alpha1.ShardLabel: "blue"},
+	} {
+		wallet := testkit.MakeWallet("main").Obj()
+		if name != "" {
+			wallet.Labels = map[string]string{v1alpha1.ShardLabel: name, "team": "treasury"}
+		}
+		wallet.Spec.Settlement = &v1alpha1.WalletSettlement{Mode: v1alpha1.SettleAutomatic}
+		wallet.Status.Balance = &v1alpha1.WalletBalance{Vanilla: v1alpha1.Balance{SpendableSats: 1000}}
+		due := Due(wallet, t0)
+		if due == nil {
+			t.Fatal("nothing is due")
+		}
+		if diff := cmp.Diff(want, due.Labels); diff != "" {
+			t.Errorf("labels of a Settlement of the shard %q (-want +got):\n%s", name, diff)
+		}
+	}
+}

@@ -62,7 +62,8 @@ func TestHelp(t *testing.T) {
 	}
 	want := []string{
 		"concurrency", "health-probe-bind-address", "leader-elect", "leader-lease-duration", "leader-renew-deadline", "leader-retry-period",
-		"looks-per-second", "metrics-bind-address", "metrics-insecure", "namespace", "observe-interval", "quarantine", "version", "wallet-sync-interval", "watch-namespaces",
+		"looks-per-second", "metrics-bind-address", "metrics-insecure", "namespace", "observe-interval", "quarantine", "shard", "version",
+		"wallet-sync-interval", "watch-namespaces",
 	}
 	slices.Sort(own)
 	if diff := cmp.Diff(want, own); diff != "" {
@@ -99,6 +100,10 @@ func TestBadFlags(t *testing.T) {
 		"a leader without time to try again": {
 			[]string{"--leader-renew-deadline=5s", "--leader-retry-period=5s"}, "--leader-lease-duration must exceed", 1,
 		},
+		"a shard that no label and no Lease can be named after": {
+			[]string{"--shard=Blue"}, `--shard: "Blue" cannot be the name of a shard`, 1,
+		},
+		"two shards": {[]string{"--shard=blue,green"}, `--shard: "blue,green" cannot be the name of a shard`, 1},
 		"a log that holds the API server's answers": {[]string{"--zap-log-level=8"}, "--zap-log-level must be below 8", 1},
 		"no API server": {nil, "finding the API server", 1},
 	}

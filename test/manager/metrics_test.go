@@ -110,6 +110,8 @@ func TestMetricsAndProbes(t *testing.T) {
 		return answers(t.Context(), url, reader.BearerToken, http.StatusOK,
 			`utexo_operator_payments{kind="LightningPayment",phase="Succeeded"} 1`,
 			`utexo_operator_payments{kind="OnchainSend",phase="Unknown"} 1`,
+			`utexo_operator_payments{kind="OnchainSend",phase="Planned"} 0`,
+			`utexo_operator_payments{kind="LightningPayment",phase="AwaitingApproval"} 0`,
 			`utexo_outcome_unknown{kind="LightningPayment"} 0`,
 			`utexo_outcome_unknown{kind="OnchainSend"} 1`,
 			"controller_runtime_reconcile_total", "controller_runtime_terminal_reconcile_errors_total", "controller_runtime_reconcile_panics_total")

@@ -82,15 +82,12 @@ var golden = []string{
 
 // reserve are the rights that the happy path does without, and what they are for.
 var reserve = map[string]string{
-	"anywhere: patch events.events.k8s.io":                "an event that is told twice of one version of an object",
-	"anywhere: list depositaddresses.payments.utexo.com":  "an API server that does not stream lists",
-	"anywhere: list settlements.payments.utexo.com":       "an API server that does not stream lists",
-	"anywhere: list statements.payments.utexo.com":        "an API server that does not stream lists",
-	"anywhere: list lightninginvoices.payments.utexo.com": "an API server that does not stream lists",
-	"anywhere: list lightningpayments.payments.utexo.com": "an API server that does not stream lists",
-	"anywhere: list onchainsends.payments.utexo.com":      "an API server that does not stream lists",
-	"anywhere: list wallets.payments.utexo.com":           "an API server that does not stream lists",
-	"utexo-system: patch events":                          "a leader that takes the lead twice",
+	"anywhere: patch events.events.k8s.io":               "an event that is told twice of one version of an object",
+	"anywhere: list depositaddresses.payments.utexo.com": "an API server that does not stream lists",
+	"anywhere: list settlements.payments.utexo.com":      "an API server that does not stream lists",
+	"anywhere: list statements.payments.utexo.com":       "an API server that does not stream lists",
+	"anywhere: list wallets.payments.utexo.com":          "an API server that does not stream lists",
+	"utexo-system: patch events":                         "a leader that takes the lead twice",
 }
 
 // rule is a rule of a role; namespace is empty for a ClusterRole's.

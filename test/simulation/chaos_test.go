@@ -19,6 +19,9 @@ func (s *sim) offerChaos(consider func(time.Time, int, func())) {
 	if s.budget > 0 {
 		consider(now, 4, s.strike)
 	}
+	if s.moving() {
+		consider(now, 4, s.moveNext)
+	}
 	// Time passes although there is something to do.
 	consider(now, 4, func() { s.advance(s.pick(durations)) })
 }
@@ -35,7 +38,7 @@ func (s *sim) declare() {
 	o := s.toMake[0]
 	s.toMake = s.toMake[1:]
 	s.note("declared: %s from %s", o.key, o.wallet)
-	s.mustCreate(o.made.DeepCopyObject().(client.Object))
+	s.mustCreate(s.labelled(o))
 }
 
 // evil is a kind of bad thing and how often it comes.
@@ -275,7 +278,7 @@ func (s *sim) recreate() {
 			continue
 		}
 		s.note("declared again: %s", o.key)
-		s.mustCreate(o.made.DeepCopyObject().(client.Object))
+		s.mustCreate(s.labelled(o))
 	}
 	s.judge.replaced = waiting
 }

@@ -564,7 +564,7 @@ func (s *sim) couldRepeat(object *object, record *v1alpha1.PaymentRecord) bool {
 // orphaned reports whether the record of what object orders is held by a resource that was taken away by force: it waits for that one.
 func (s *sim) orphaned(object *object) bool {
 	record := s.recordOf(object.record)
-	if record == nil || !s.judge.forced || payment.NeverSubmitted(&record.Journal) {
+	if record == nil || !s.judge.forced || payment.NeverSubmitted(&record.Journal) { // which is anybody's
 		return false
 	}
 	holder := record.Journal.Holder

@@ -29,6 +29,8 @@ type mutation struct {
 	read func(client.Object)
 	// answer changes what the client is answered, after the judge saw the answer.
 	answer func(s *sim, t *task, operation string, a *answer)
+	// shards gives each replica a shard of its own.
+	shards bool
 	// resend makes the transport send again what had no answer, late lets it send after notAfter.
 	resend, late bool
 	// faults are put at the service from the start; evils come instead of all others.

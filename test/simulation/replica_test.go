@@ -59,6 +59,7 @@ func (s *sim) start(r *replica) {
 	options.Identity = fmt.Sprintf("%s-%d", r.name, r.starts)
 	options.Transport = &transport{sim: s}
 	options.Clock = &replicaClock{s.clock, r}
+	options.Shard = s.shardOf(r)
 	r.controllers = controller.New(&replicaClient{replica: r, cached: true}, &replicaClient{replica: r}, &recorder{s}, options)
 	if s.mutation.tune != nil {
 		s.mutation.tune(r.controllers)
@@ -180,17 +181,17 @@ func (s *sim) enqueue(r *replica, made change) {
 		r.dirty[o.index] = true
 	}
 	own := s.objectOf(made.key)
-	if own == nil {
+	if made = s.asSeenBy(r, made); own == nil || made.before == nil && made.after == nil {
 		return
 	}
 	if made.before == nil || made.after == nil || made.before.GetGeneration() != made.after.GetGeneration() ||
 		fmt.Sprint(made.before.GetAnnotations()) != fmt.Sprint(made.after.GetAnnotations()) || statusLost(made.before, made.after) {
 		add(own)
 	}
-	if made.key.kind != "Wallet" || made.after == nil {
+	if made.key.kind != "Wallet" {
 		return
 	}
-	if made.before != nil && !walletChanged(made.before.(*v1alpha1.Wallet), made.after.(*v1alpha1.Wallet)) {
+	if made.before != nil && made.after != nil && !walletChanged(made.before.(*v1alpha1.Wallet), made.after.(*v1alpha1.Wallet)) {
 		return
 	}
 	for _, o := range s.objects {
@@ -214,7 +215,7 @@ func walletChanged(before, after *v1alpha1.Wallet) bool {
 
 // cachedAt returns what the cache of r holds of key.
 func (s *sim) cachedAt(r *replica, key objectKey) client.Object {
-	return s.api.at(key, s.cacheRevision(r, key.kind))
+	return s.visibleTo(r, s.api.at(key, s.cacheRevision(r, key.kind)))
 }
 
 func (s *sim) cacheRevision(r *replica, kind string) int64 {
@@ -260,11 +261,15 @@ func (c *replicaClient) Get(_ context.Context, key client.ObjectKey, object clie
 	s, kind := c.replica.sim, kindOf(object)
 	if c.cached {
 		// A cache answers at once and never fails.
-		err := s.api.get(objectKey{kind, key.Namespace, key.Name}, object, s.cacheRevision(c.replica, kind))
-		if err == nil && s.mutation.read != nil {
+		found := s.cachedAt(c.replica, objectKey{kind, key.Namespace, key.Name})
+		if found == nil {
+			return apierrors.NewNotFound(resourceOf(kind), key.Name)
+		}
+		assign(object, found)
+		if s.mutation.read != nil {
 			s.mutation.read(object)
 		}
-		return err
+		return nil
 	}
 	return c.call("get "+kind+" "+short(key.Name), func() error {
 		wanted := objectKey{kind, key.Namespace, key.Name}

@@ -46,6 +46,8 @@ type sim struct {
 	replicas []*replica
 	// splitBrain lets all replicas lead at once; otherwise leader is the one that does.
 	splitBrain bool
+	// shards tells who works on what; nil where everybody works on all.
+	shards *shards
 	// dailySats is what each wallet may spend in 24 hours; 0 for all it has.
 	dailySats int64
 	profile   v1alpha1.ServerProfile
@@ -176,6 +178,9 @@ func newSim(seed uint64, broken mutation, tracing bool) *sim {
 	listed := s.chance(60)
 	s.serve(kind, profile, listed, sandbox.Timing{})
 	s.splitBrain = s.chance(50)
+	if broken.shards {
+		s.shards, s.splitBrain = &shards{}, true // each leads, what is of its shard
+	}
 	if seed%4 == 3 {
 		s.dailySats = 45_000 // of about 60,000 that are ordered
 	}
@@ -375,7 +380,7 @@ func (s *sim) watchWallets() {
 
 // exhausted reports whether no fault is left that could strike, or nothing that it could strike.
 func (s *sim) exhausted() bool {
-	if s.budget > 0 || len(s.toMake) > 0 {
+	if s.budget > 0 || len(s.toMake) > 0 || s.moving() {
 		return false
 	}
 	waiting := len(s.faults)
@@ -392,6 +397,7 @@ func (s *sim) calm() {
 	for len(s.toMake) > 0 {
 		s.declare()
 	}
+	s.gather()
 	s.note("the faults stop")
 	s.chaotic, s.faults = false, nil
 	s.service.ClearFaults(0)

@@ -1,0 +1,32 @@
+package controller
+
+import (
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+)
+
+// Slim takes from an object what no controller reads before a cache keeps it: who managed which field, and the manifest that kubectl
+// applied, which together are most of a finished resource. What is written is the difference to what was read, so that neither is lost at
+// the API server.
+func Slim(object any) (any, error) {
+	object, err := cache.TransformStripManagedFields()(object)
+	if err != nil {
+		return nil, err
+	}
+	accessor, err := meta.Accessor(object)
+	if err != nil {
+		return object, nil // a tombstone
+	}
+	if annotations := accessor.GetAnnotations(); annotations[corev1.LastAppliedConfigAnnotation] != "" {
+		kept := maps.Clone(annotations)
+		delete(kept, corev1.LastAppliedConfigAnnotation)
+		if len(kept) == 0 {
+			kept = nil
+		}
+		accessor.SetAnnotations(kept)
+	}
+	return object, nil
+}
