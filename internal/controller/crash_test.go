@@ -54,8 +54,8 @@ const matrixWorkers = 6
 func stepsOf(t *testing.T, o operation) []step {
 	r := newTrial(t, o, nil, 0)
 	r.run()
-	report(t, r.outcome())
 	steps := numbered(r.steps)
+	report(t, r.outcome())
 	names := make([]string, len(steps))
 	for i := range steps {
 		names[i] = steps[i].call

@@ -179,21 +179,23 @@ func TestOneFaultAtEachCallOfAFollowedSend(t *testing.T) {
 		o := operation{fmt.Sprintf("OnchainSend followed, %s service", profile), "OnchainSend", profile, func(w *world) client.Object {
 			return w.sentElsewhere("payroll", 20_000).Obj()
 		}}
+		var steps []step
 		run := func(t *testing.T, fault *singleFault, at int) (*trial, *outcome) {
 			r := newTrial(t, o, fault, at)
 			r.movements = 0 // what was sent before counts as the order's
 			r.run()
+			if fault == nil {
+				steps = numbered(r.steps)
+			}
 			found := r.outcome()
 			if begins, ends := found.calls(); begins+ends > 0 {
 				t.Errorf("%d begins and %d ends of what is only followed", begins, ends)
 			}
 			return r, found
 		}
-		var steps []step
 		t.Run(o.name+"/without a fault", func(t *testing.T) {
-			r, found := run(t, nil, 0)
+			_, found := run(t, nil, 0)
 			report(t, found)
-			steps = numbered(r.steps)
 		})
 		ended := map[string]int{}
 		for at := range steps {
