@@ -224,6 +224,9 @@ func limitCases() []fieldCases {
 			},
 		)},
 		{wallet().Obj(), reference("spec.keys.secretRef")},
+		{edit(watched().Obj(), signedBy(people(time.Hour))), map[string][]limit{
+			"spec.signer.manual.window": length(0, 32, func(n int) string { return strings.Repeat("0", max(0, n-2)) + "9m" }),
+		}},
 
 		{fullInvoice(), join(condition(), asset("spec.asset"), asset("status.asset"), walletReference(), target("spec.publishTo.configMapRef"), map[string][]limit{
 			"spec":                         required(),
@@ -247,7 +250,7 @@ func limitCases() []fieldCases {
 		{invoice().AmountSats(1).PublishToSecret("pay").Obj(), target("spec.publishTo.secretRef")},
 		{invoice().AmountSats(1).Obj(), map[string][]limit{"spec.amountSats": between(1, 2_100_000_000_000_000)}},
 
-		{fullPayment(), join(condition(), asset("spec.asset"), asset("status.asset"), forecast("status.plan"), walletReference(), map[string][]limit{
+		{fullPayment(), join(condition(), asset("spec.asset"), asset("status.asset"), forecast("status.plan"), signing("status.signing"), walletReference(), map[string][]limit{
 			"spec":                         required(),
 			"spec.walletRef":               required(),
 			"spec.invoice":                 length(20, 8192),
@@ -266,7 +269,7 @@ func limitCases() []fieldCases {
 		{byReference.InvoiceFromSecret("supplier", "invoice").Obj(), keyReference("spec.invoiceFrom.secretKeyRef")},
 		{byReference.InvoiceFromConfigMap("supplier", "invoice").Obj(), keyReference("spec.invoiceFrom.configMapKeyRef")},
 
-		{fullSend(), join(condition(), forecast("status.plan"), walletReference(), map[string][]limit{
+		{fullSend(), join(condition(), forecast("status.plan"), signing("status.signing"), walletReference(), map[string][]limit{
 			"spec":                         required(),
 			"spec.walletRef":               required(),
 			"spec.to":                      required(),
@@ -325,6 +328,18 @@ func limitCases() []fieldCases {
 				[]any{"", strings.Repeat("0", 63), strings.Repeat("0", 65), strings.Repeat("0F", 32), strings.Repeat("0", 64) + "\n"})...),
 			"spec.approver":  append(required(), length(1, 253)...),
 			"spec.expiresAt": append(required(), instants()...),
+		})},
+		{fullSignature(), join(reference("spec.walletRef"), map[string][]limit{
+			"spec":                     required(),
+			"spec.walletRef":           required(),
+			"spec.walletRef.namespace": length(1, 63),
+			"spec.paymentRef":          required(),
+			"spec.paymentRef.kind":     append(required(), oneOf("LightningPayment", "OnchainSend")...),
+			"spec.paymentRef.name":     append(required(), length(1, 253)...),
+			"spec.paymentRef.uid":      append(required(), length(1, 64)...),
+			"spec.attempt":             append(required(), atLeast(1)...),
+			"spec.psbt": slices.Concat(required(), length(20, 700_000), matching(
+				[]any{"cHNidP8BAFICAAAAAZ38", "cHNidP8BAFICAAAAAZ3+/w=="}, []any{"cHNidP8BAFICAAAAAZ-_", "cHNidP8BAFICAAAAAZ3=====", "cHNidP8BAFICAAAAAZ38\n"})),
 		})},
 		{fullStatement(), join(condition(), walletReference(), map[string][]limit{
 			"spec":           required(),
@@ -477,9 +492,13 @@ func channels(path string) map[string][]limit {
 	}
 }
 
+func signing(path string) map[string][]limit {
+	return map[string][]limit{path + ".psbt": length(0, 700_000), path + ".txid": length(0, 64)}
+}
+
 func paymentPhases() []limit {
-	return oneOf(v1alpha1.PaymentPending, v1alpha1.PaymentPlanned, v1alpha1.PaymentAwaitingApproval, v1alpha1.PaymentSubmitting,
-		v1alpha1.PaymentInFlight, v1alpha1.PaymentSucceeded, v1alpha1.PaymentFailed, v1alpha1.PaymentUnknown)
+	return oneOf(v1alpha1.PaymentPending, v1alpha1.PaymentPlanned, v1alpha1.PaymentAwaitingApproval, v1alpha1.PaymentAwaitingSignature,
+		v1alpha1.PaymentSubmitting, v1alpha1.PaymentInFlight, v1alpha1.PaymentSucceeded, v1alpha1.PaymentFailed, v1alpha1.PaymentUnknown)
 }
 
 func urls() []limit {
@@ -497,9 +516,9 @@ func secureURLs() []limit {
 	)
 }
 
-// signerTypes tries Remote alone: Local is not accepted together with the signer that fullWallet names.
+// signerTypes tries Remote alone: the others are not accepted together with the signer that fullWallet names.
 func signerTypes() []limit {
-	limits := oneOf(v1alpha1.SignerLocal, v1alpha1.SignerRemote)
+	limits := oneOf(v1alpha1.SignerLocal, v1alpha1.SignerRemote, v1alpha1.SignerManual)
 	limits[0].accept = []any{string(v1alpha1.SignerRemote)}
 	return limits
 }
@@ -586,7 +605,7 @@ func fullPayment() client.Object {
 	p.Status = v1alpha1.LightningPaymentStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.PaymentSucceeded, PaymentHash: "00", Payee: "02", AmountSats: new(int64(3)), Asset: p.Spec.Asset,
 		FeeEstimateSats: new(int64(1)), FeeSats: new(int64(1)), RequestID: "00", Attempt: &v1alpha1.Attempt{Number: 1, StartedAt: instant},
-		Plan: fullForecast(), RecordRef: "ln-00", CompletedAt: instant, Conditions: conditions(),
+		Plan: fullForecast(), Signing: fullSigning(), RecordRef: "ln-00", CompletedAt: instant, Conditions: conditions(),
 	}
 	return p
 }
@@ -600,6 +619,20 @@ func fullForecast() *v1alpha1.PaymentPlan {
 		Hash: "00", Verdict: v1alpha1.PlanWouldPay, Message: "would pay", Destination: address, AmountSats: 1, Asset: &v1alpha1.AssetAmount{ID: assetID, Amount: 1},
 		FeeSats: new(int64(1)), MaxFeeSats: 1, OutflowSats: 2, Outputs: fullPlan().Outputs, StartBefore: &metav1.Time{Time: someDay}, BudgetRemainingSats: new(int64(1)),
 	}
+}
+
+func fullSigning() *v1alpha1.SigningRequest {
+	return &v1alpha1.SigningRequest{Attempt: 1, PSBT: "cHNidP8=", Txid: "00", OutflowSats: 2, FeeSats: 1, ExpiresAt: &metav1.Time{Time: someDay}}
+}
+
+func signatureOf(payment string) *v1alpha1.PaymentSignature {
+	return testkit.MakePaymentSignature(v1alpha1.PaymentReference{Kind: "LightningPayment", Name: payment, UID: "1"}, 1, "cHNidP8BAFICAAAAAZ38")
+}
+
+func fullSignature() client.Object {
+	s := signatureOf("rent")
+	s.Namespace, s.Spec.WalletRef.Namespace = testkit.DefaultNamespace, "treasury"
+	return s
 }
 
 func approvalOf(payment string) *v1alpha1.PaymentApproval {
@@ -620,7 +653,7 @@ func fullSend() client.Object {
 	s.Status = v1alpha1.OnchainSendStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.PaymentFailed, SendID: "7", Txid: "00", CloseTxids: []string{"00"}, SweepTxid: "00", AmountSatsSent: new(int64(1)),
 		FeeSats: new(int64(1)), ServerStatus: "FAILED", ErrorCode: "E", ErrorMessage: "no", Retryable: new(true), Attempt: &v1alpha1.Attempt{Number: 1, StartedAt: instant},
-		Plan: fullForecast(), RecordRef: "oc-1", CompletedAt: instant, Conditions: conditions(),
+		Plan: fullForecast(), Signing: fullSigning(), RecordRef: "oc-1", CompletedAt: instant, Conditions: conditions(),
 	}
 	return s
 }
@@ -699,6 +732,7 @@ func fullRecord() client.Object {
 	instant := &metav1.MicroTime{Time: someDay.Add(time.Microsecond)}
 	j := &r.Journal
 	j.StartedAt, j.SubmittedAt, j.NotAfter, j.RetryAfter, j.FirstAbsentAt, j.FirstFailedAt, j.RecheckedAt, j.CompletedAt = instant, instant, instant, instant, instant, instant, instant, instant
+	j.SignBefore, j.UnsignedAttempts = instant, 1
 	j.EndCalls, j.Refusals, j.Misses, j.AbsentBefore, j.Txid, j.PSBTDigest, j.Inputs, j.Plan = 1, 1, 1, true, "00", "00", []string{"00:0"}, fullPlan()
 	j.FeeEstimateSats, j.ServerStatus, j.FeeSats, j.AmountSatsSent, j.CloseTxids, j.SweepTxid = new(int64(1)), "FAILED", new(int64(1)), new(int64(1)), []string{"00"}, "00"
 	j.Channels, j.ChannelsOpened = fullChannels(), new(int64(1))
@@ -707,7 +741,7 @@ func fullRecord() client.Object {
 }
 
 func fullObjects() []client.Object {
-	return []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullStatement(), fullApproval(), fullRecord()}
+	return []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullStatement(), fullApproval(), fullSignature(), fullRecord()}
 }
 
 func TestLimits(t *testing.T) {
@@ -924,10 +958,14 @@ func TestInstantsAreStrict(t *testing.T) {
 		reflect.TypeFor[metav1.Duration]():  {"", "35", "1 day", "1d", "abc", "99999999999999h", "0s", "-1m"},
 	}
 	tried := 0
-	for _, obj := range []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullStatement()} {
+	people := edit(watched().Obj(), signedBy(people(time.Hour)))
+	for _, obj := range []client.Object{fullWallet(), people, fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullStatement()} {
 		base := raw(t, obj)
 		spec, _ := reflect.TypeOf(obj).Elem().FieldByName("Spec")
 		walkType("spec", spec.Type, func(path string, field reflect.Type) {
+			if strings.HasPrefix(path, "spec.signer.manual.") != (obj == client.Object(people)) {
+				return // one of remote and manual
+			}
 			for _, value := range values[field] {
 				tried++
 				if got := objections(t, write(t, with(t, base, path, value), path)); len(got) == 0 {

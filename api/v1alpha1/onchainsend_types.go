@@ -148,7 +148,7 @@ type OnchainSendStatus struct {
 	// +default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// phase: Pending, Planned, AwaitingApproval, Submitting, InFlight, Succeeded, Failed or Unknown.
+	// phase: Pending, Planned, AwaitingApproval, AwaitingSignature, Submitting, InFlight, Succeeded, Failed or Unknown.
 	// +optional
 	Phase PaymentPhase `json:"phase,omitempty"`
 
@@ -208,6 +208,10 @@ type OnchainSendStatus struct {
 	// plan is what was found in the transaction before it was signed.
 	// +optional
 	Plan *PaymentPlan `json:"plan,omitempty"`
+
+	// signing is what people have to sign now, where the Wallet's signer is Manual.
+	// +optional
+	Signing *SigningRequest `json:"signing,omitempty"`
 
 	// recordRef names the PaymentRecord in the operator's namespace.
 	// +optional

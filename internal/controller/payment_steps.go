@@ -37,6 +37,9 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 		}
 		result, err := r.Spender.Attempt(ctx, r.facts.Order, r.facts.Record, r.session, r.permitStart)
 		return r.took(ctx, result, err)
+	case payment.Finish:
+		result, err := r.Spender.Finish(ctx, r.facts.Order, r.facts.Record, r.session, r.facts.Given.Signature, r.permitStart)
+		return r.took(ctx, result, err)
 	case payment.Repeat:
 		result, err := r.Spender.Repeat(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)
 		return r.took(ctx, result, err)
@@ -82,6 +85,7 @@ func (r *pass) took(ctx context.Context, result spender.Result, err error) error
 	if before := r.facts.Record; before.Journal.Phase != result.Record.Journal.Phase || before.Journal.Attempt != result.Record.Journal.Attempt {
 		logRecorded(ctx, result.Record)
 	}
+	r.freed(ctx, r.facts.Record, result.Record)
 	r.facts.Record, r.facts.Held, r.facts.Sighting = result.Record, result.Held, nil
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/utexo/utexo-operator/internal/record"
 	"github.com/utexo/utexo-operator/internal/remotesigner"
 	"github.com/utexo/utexo-operator/internal/settlement"
+	"github.com/utexo/utexo-operator/internal/signer"
 	"github.com/utexo/utexo-operator/internal/unmanaged"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
@@ -196,6 +197,11 @@ func signerCondition(ctx context.Context, connection *Connection) metav1.Conditi
 	condition := metav1.Condition{Type: v1alpha1.ConditionSignerReady, Status: metav1.ConditionFalse}
 	if unsigned := connection.Unsigned; unsigned != nil {
 		condition.Reason, condition.Message = unsigned.Reason, unsigned.Message
+		return condition
+	}
+	if _, people := connection.Signer.(*signer.Manual); people {
+		condition.Status, condition.Reason = metav1.ConditionTrue, v1alpha1.ReasonSignedByPeople
+		condition.Message = "people sign: each payment waits for its PaymentSignature"
 		return condition
 	}
 	remote, ok := connection.Signer.(interface{ Check(context.Context) error })

@@ -25,8 +25,10 @@ const (
 	Estimate
 	// Claim: create the record, or take over one that was cancelled.
 	Claim
-	// Submit: the wallet's critical section, from look-up to end.
+	// Submit: the wallet's critical section, from look-up to end; where people sign, to what they have to sign.
 	Submit
+	// Finish: the rest of the critical section, with the signature that people gave.
+	Finish
 	// Repeat: make the call that moves money again, with the identical PSBT of the same attempt.
 	Repeat
 	// Observe: look at the service.
@@ -36,7 +38,7 @@ const (
 )
 
 func (s Step) String() string {
-	return [...]string{"Rest", "Continue", "Estimate", "Claim", "Submit", "Repeat", "Observe", "ClaimSend"}[s]
+	return [...]string{"Rest", "Continue", "Estimate", "Claim", "Submit", "Finish", "Repeat", "Observe", "ClaimSend"}[s]
 }
 
 // Facts is everything that Decide looks at: what is declared, recorded and observed.
@@ -63,6 +65,10 @@ type Facts struct {
 	Approval *metav1.Condition
 	// Mode is spec.mode; empty is ModeApply.
 	Mode v1alpha1.PaymentMode
+	// PeopleSign tells that the wallet's payments are signed by people, one by one.
+	PeopleSign bool
+	// Given is what people gave who have to sign; nil where that was not looked at.
+	Given *Given
 	// ClaimedSend is the service's id of the send, where it answered one and the process died before the record said so, or where the id of
 	// one that is followed is the record's.
 	ClaimedSend string
@@ -75,6 +81,15 @@ type Facts struct {
 	Profile  v1alpha1.ServerProfile
 	// Resolution is the value of the resolve annotation, a person's word on an unknown outcome.
 	Resolution string
+}
+
+// Given is what people gave for one attempt, and counts for no other.
+type Given struct {
+	Attempt int32
+	// Signature is the signed PSBT, empty for none. Problem is why one that they gave is none.
+	Signature, Problem string
+	// Unpublished tells that what they have to sign is gone.
+	Unpublished bool
 }
 
 // Projection is what the resource's status says.
@@ -115,6 +130,11 @@ type Decision struct {
 //	                  waiting, suspended, refused a moment ago      Rest
 //	                  above a limit, not approved, other modes      Rest
 //	                  otherwise                                     Submit
+//	AwaitingSignature deleting, invalid, time over                  give up, as above
+//	                  the window is over, nobody signs any more     Claimed, for another attempt
+//	                  waiting, suspended, above a limit …           Rest, until the window is over
+//	                  a signature is there                          Finish
+//	                  otherwise                                     Rest, until the window is over
 //	Submitting        Lightning                                     Observe, by payment hash
 //	                  on-chain, service answers repetitions         Repeat
 //	                  on-chain, otherwise, or deleting              Unknown
@@ -146,11 +166,14 @@ func Decide(f Facts, policy Policy, now time.Time) Decision {
 	}
 	changed := !SameWallet(record.Spec.Wallet, f.Order.Wallet)
 	switch record.Journal.Phase {
-	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan:
+	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordAwaitingSignature:
 		if changed && !f.Deleting && f.Waiting == nil {
 			// Nothing was submitted: give the record up and claim it again for the wallet as it is now.
 			next := GiveUp(record.Journal, v1alpha1.ReasonCancelled, "the wallet's keys or service changed before anything was sent", now)
 			return Decision{Step: Continue, Journal: &next, Hold: true}
+		}
+		if record.Journal.Phase == v1alpha1.RecordAwaitingSignature {
+			return decideAwaiting(f, policy, now)
 		}
 		return decideClaimed(f, policy, now)
 	case v1alpha1.RecordSubmitting, v1alpha1.RecordSubmitted:
@@ -349,7 +372,7 @@ var suspended = &Obstacle{Reason: v1alpha1.ReasonSuspended, Message: "held by sp
 // counts.
 func decideWithoutOrder(f Facts, now time.Time) Decision {
 	switch f.Record.Journal.Phase {
-	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan:
+	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordAwaitingSignature:
 		if f.Deleting {
 			return cancel(f.Record.Journal, now)
 		}
@@ -384,7 +407,7 @@ func decideDuplicate(f Facts) Decision {
 		"%s %s/%s pays this invoice, or paid it, see its status; nothing was sent by this resource: ask the payee for another invoice, or delete this resource",
 		holder.Kind, holder.Namespace, holder.Name)
 	switch f.Record.Journal.Phase {
-	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordSubmitting:
+	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordAwaitingSignature, v1alpha1.RecordSubmitting:
 		// It may still be given up, and then this resource pays: that must not happen to one that was called failed.
 		obstacle.DeadEnd, obstacle.RetryAfter = false, duplicatePoll
 	}
@@ -451,20 +474,8 @@ func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 		return Decision{Step: Continue, Journal: &next, Hold: true}
 	case f.Waiting != nil:
 		return f.rest(journal, f.Waiting, f.Waiting.RetryAfter)
-	case f.Mode == v1alpha1.ModeObserve:
-		return f.rest(journal, f.notSeen(), f.notSeen().RetryAfter)
-	case f.Mode == v1alpha1.ModePlan:
-		return f.rest(journal, onlyPlanned, 0)
-	case f.Suspended:
-		return f.rest(journal, suspended, 0)
-	case f.NoSpending != nil:
-		return f.rest(journal, f.NoSpending, f.NoSpending.RetryAfter)
-	case f.Blocked != nil:
-		return f.rest(journal, f.Blocked, f.Blocked.RetryAfter)
-	case f.Unapproved != nil:
-		return f.rest(journal, f.Unapproved, f.Unapproved.RetryAfter)
-	case f.Held != nil:
-		return f.rest(journal, f.Held, f.Held.RetryAfter)
+	case f.held() != nil:
+		return f.rest(journal, f.held(), f.held().RetryAfter)
 	case journal.RetryAfter != nil && now.Before(journal.RetryAfter.Time):
 		return f.rest(journal, &Obstacle{Reason: orProgressing(journal.Reason), Message: journal.Message}, journal.RetryAfter.Sub(now))
 	}
@@ -483,6 +494,77 @@ func decideFollowed(f Facts, policy Policy, now time.Time) Decision {
 	}
 	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
 	return Decision{Step: Continue, Journal: &next, Hold: true, Events: append(events, AdoptedSend)}
+}
+
+// held is what keeps a payment that is recorded from going on, whatever was begun of it; nil for nothing.
+func (f Facts) held() *Obstacle {
+	switch {
+	case f.Mode == v1alpha1.ModeObserve:
+		return f.notSeen()
+	case f.Mode == v1alpha1.ModePlan:
+		return onlyPlanned
+	case f.Suspended:
+		return suspended
+	case f.NoSpending != nil:
+		return f.NoSpending
+	case f.Blocked != nil:
+		return f.Blocked
+	case f.Unapproved != nil:
+		return f.Unapproved
+	}
+	return f.Held
+}
+
+// decideAwaiting is for a payment that people have to sign. It waits until the window of the attempt is over, whatever else keeps it: then
+// the wallet is free for others, and another attempt begins with another PSBT.
+func decideAwaiting(f Facts, policy Policy, now time.Time) Decision {
+	journal := f.Record.Journal
+	left := time.Duration(0)
+	if journal.SignBefore != nil {
+		left = journal.SignBefore.Sub(now)
+	}
+	given, looked := Given{}, f.Given != nil && f.Given.Attempt == journal.Attempt
+	if looked {
+		given = *f.Given
+	}
+	wait := func(obstacle *Obstacle) Decision {
+		after := left
+		if obstacle.RetryAfter > 0 {
+			after = min(after, obstacle.RetryAfter)
+		}
+		return f.rest(journal, obstacle, after)
+	}
+	switch {
+	case f.Deleting:
+		return cancel(journal, now)
+	case f.Invalid != nil:
+		next := GiveUp(journal, f.Invalid.Reason, f.Invalid.Message, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	case left <= 0:
+		next := Unsigned(journal, "there was no signature in time", policy, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	case f.Waiting != nil:
+		return wait(f.Waiting)
+	case !f.PeopleSign:
+		next := Unsigned(journal, "the Wallet's signer is not Manual any more", policy, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	case given.Unpublished:
+		next := Unsigned(journal, "what was to be signed is gone", policy, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	case f.held() != nil:
+		return wait(f.held())
+	case given.Signature != "":
+		return Decision{Step: Finish, Hold: true}
+	case given.Problem != "":
+		return wait(&Obstacle{Reason: v1alpha1.ReasonSignatureRejected, Message: given.Problem})
+	}
+	awaiting := &Obstacle{Reason: v1alpha1.ReasonAwaitingSignature, Message: fmt.Sprintf(
+		"attempt %d waits until %s for a PaymentSignature of status.signing.psbt; nothing was sent yet",
+		journal.Attempt, journal.SignBefore.UTC().Format(time.RFC3339))}
+	if !looked {
+		awaiting.RetryAfter = time.Second // it was published just now, and may be signed already
+	}
+	return wait(awaiting)
 }
 
 func orProgressing(reason string) string {
@@ -822,7 +904,10 @@ func Project(journal *v1alpha1.PaymentJournal, obstacle *Obstacle) Projection {
 		return project(v1alpha1.PaymentUnknown, readiness.DeadEnd, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, journal.Message)
 	}
 	phase := v1alpha1.PaymentPending
-	if obstacle != nil {
+	switch {
+	case journal.Phase == v1alpha1.RecordAwaitingSignature:
+		phase = v1alpha1.PaymentAwaitingSignature
+	case obstacle != nil:
 		phase = waitingPhase(obstacle.Reason)
 	}
 	return progress(phase, v1alpha1.ReasonProgressing, "the payment is being prepared; nothing was sent yet")

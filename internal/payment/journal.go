@@ -29,6 +29,8 @@ type Policy struct {
 	RefusalBackoff time.Duration
 	// LongInFlight is after how long in flight a person is told.
 	LongInFlight time.Duration
+	// MaxUnsigned is how many attempts may go by without a signature of the people who have to sign.
+	MaxUnsigned int32
 }
 
 // DefaultPolicy returns the numbers that the operator runs with.
@@ -40,6 +42,7 @@ func DefaultPolicy() Policy {
 		FailureDistance: 30 * time.Second,
 		RefusalBackoff:  30 * time.Second,
 		LongInFlight:    40 * time.Minute,
+		MaxUnsigned:     12,
 	}
 }
 
@@ -129,7 +132,7 @@ func Begin(journal v1alpha1.PaymentJournal, absentBefore bool, now time.Time) v1
 	next.Phase = v1alpha1.RecordBegan
 	next.Attempt++
 	next.StartedAt = at(now)
-	next.SubmittedAt, next.NotAfter, next.RetryAfter = nil, nil, nil
+	next.SubmittedAt, next.NotAfter, next.RetryAfter, next.SignBefore = nil, nil, nil, nil
 	next.FirstAbsentAt, next.FirstFailedAt = nil, nil
 	next.EndCalls = 0
 	next.Txid, next.PSBTDigest, next.Inputs, next.Plan = "", "", nil, nil
@@ -145,9 +148,51 @@ func Submitting(journal v1alpha1.PaymentJournal, signed Signed, now, notAfter ti
 	next.Phase = v1alpha1.RecordSubmitting
 	next.SubmittedAt, next.NotAfter = at(now), at(notAfter)
 	next.EndCalls = 1
+	show(&next, signed)
+	return next
+}
+
+// show writes down what is in the current attempt's transaction.
+func show(next *v1alpha1.PaymentJournal, signed Signed) {
 	next.Txid, next.PSBTDigest, next.Inputs = signed.Txid, signed.Digest, signed.Inputs
 	plan := signed.Plan
 	next.Plan = &plan
+}
+
+// AwaitingSignature is the journal of an attempt that began and that people have to sign before signBefore. What is in it was inspected.
+func AwaitingSignature(journal v1alpha1.PaymentJournal, found Signed, signBefore time.Time) v1alpha1.PaymentJournal {
+	next := *journal.DeepCopy()
+	next.Phase = v1alpha1.RecordAwaitingSignature
+	next.SignBefore = at(signBefore)
+	show(&next, found)
+	return next
+}
+
+// SignBefore is until when an attempt that begins now can be signed: for a window, and no longer than the payment may start.
+func (o *Order) SignBefore(window time.Duration, now time.Time) time.Time {
+	before := now.Add(window)
+	if o.StartBefore.Before(before) {
+		before = o.StartBefore
+	}
+	return before.Truncate(time.Microsecond)
+}
+
+// Unsigned is the journal of an attempt that people did not sign in time, or whose signature cannot be used any more: nothing of it was
+// submitted, and nothing of it will be. Another begins after half a minute, and, the more of them went by, after up to 16: other payments of
+// the wallet come in between. The last is a dead end.
+func Unsigned(journal v1alpha1.PaymentJournal, why string, policy Policy, now time.Time) v1alpha1.PaymentJournal {
+	missed := journal.UnsignedAttempts + 1
+	if missed >= policy.MaxUnsigned {
+		next := GiveUp(journal, v1alpha1.ReasonNotSigned, fmt.Sprintf(
+			"%d attempts were not signed, and nothing was sent: %s; declare a new resource once somebody can sign", missed, why), now)
+		next.UnsignedAttempts = missed
+		return next
+	}
+	next := NotSent(journal, Obstacle{
+		Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("attempt %d was not signed, and nothing was sent: %s; another attempt follows", journal.Attempt, why),
+	}, policy.RefusalBackoff<<min(missed-1, 5), now)
+	next.Refusals = journal.Refusals
+	next.UnsignedAttempts = missed
 	return next
 }
 

@@ -450,6 +450,13 @@ func MakePaymentApproval(approver string, payment v1alpha1.PaymentReference, wal
 	}}
 }
 
+// MakePaymentSignature returns the signed PSBT of an attempt of a payment from the Wallet main.
+func MakePaymentSignature(payment v1alpha1.PaymentReference, attempt int32, signedPSBT string) *v1alpha1.PaymentSignature {
+	return &v1alpha1.PaymentSignature{ObjectMeta: makeMeta(payment.Name), Spec: v1alpha1.PaymentSignatureSpec{
+		PaymentRef: payment, WalletRef: v1alpha1.WalletReference{Name: "main"}, Attempt: attempt, PSBT: signedPSBT,
+	}}
+}
+
 // MakeStatement returns a Statement of the Wallet main in CSV, on the service's word. It has neither a period nor a schedule yet.
 func MakeStatement(namespace, name string) *v1alpha1.Statement {
 	meta := makeMeta(name)
