@@ -716,6 +716,10 @@ func looksAgain(order *Order, journal *v1alpha1.PaymentJournal) bool {
 		journal.CompletedAt != nil && journal.RecheckedAt == nil
 }
 
+// lastLook is for how long a service that shows nothing of a failed payment is asked again: it may be one that cannot tell now, and then
+// shows that the payment completed after all.
+const lastLook = time.Hour
+
 // decideFailed looks at a failed payment a last time.
 func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
@@ -735,7 +739,7 @@ func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision 
 		return wait(time.Minute)
 	case f.Sighting == nil:
 		return Decision{Step: Observe, Hold: true}
-	case f.Sighting.Presence == NoAnswer:
+	case f.Sighting.Presence == NoAnswer, f.Sighting.Presence == NotSeen && now.Before(due.Add(lastLook)):
 		return wait(time.Minute)
 	}
 	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
