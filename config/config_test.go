@@ -51,7 +51,7 @@ func TestManifests(t *testing.T) {
 	cluster.apply(t, build(t, "samples"), "default")
 	cluster.makeNamespace(t, "team")
 	cluster.apply(t, build(t, "testdata/team"), "team")
-	for _, role := range []string{"utexo-viewer", "utexo-editor", "utexo-wallet-admin", "utexo-approver"} {
+	for _, role := range []string{"utexo-viewer", "utexo-editor", "utexo-wallet-admin", "utexo-approver", "utexo-payment-signer"} {
 		cluster.bind(t, role, "team")
 	}
 
@@ -63,6 +63,7 @@ func TestManifests(t *testing.T) {
 	t.Run("signer", func(t *testing.T) { testSigner(t, cluster, operator) })
 	t.Run("only who may resolve resolves", func(t *testing.T) { testResolve(t, cluster, config) })
 	t.Run("only who may approve approves", func(t *testing.T) { testApprove(t, cluster, config) })
+	t.Run("only who may sign signs", func(t *testing.T) { testSign(t, cluster, config) })
 }
 
 func testPodSecurity(t *testing.T, cluster cluster, operator []*unstructured.Unstructured) {
@@ -234,6 +235,12 @@ func testAccess(t *testing.T, cluster cluster) {
 		"an approver rewrites no approval":                      {"utexo-approver", "update", payments, "paymentapprovals", "", "team", false},
 		"an approver declares no payment":                       {"utexo-approver", "create", payments, "lightningpayments", "", "team", false},
 		"the operator approves nothing":                         {operator, "create", payments, "paymentapprovals", "", "team", false},
+		"a signer gives a signature":                            {"utexo-payment-signer", "create", payments, "paymentsignatures", "", "team", true},
+		"a signer rewrites no signature":                        {"utexo-payment-signer", "update", payments, "paymentsignatures", "", "team", false},
+		"a signer declares no payment":                          {"utexo-payment-signer", "create", payments, "lightningpayments", "", "team", false},
+		"an editor gives no signature":                          {"utexo-editor", "create", payments, "paymentsignatures", "", "team", false},
+		"a viewer reads no signature":                           {"utexo-viewer", "get", payments, "paymentsignatures", "", "team", false},
+		"the operator signs nothing":                            {operator, "create", payments, "paymentsignatures", "", "team", false},
 		"a wallet admin declares wallets":                       {"utexo-wallet-admin", "create", payments, "wallets", "", "team", true},
 		"a wallet admin pays nothing":                           {"utexo-wallet-admin", "create", payments, "lightningpayments", "", "team", false},
 		"a wallet admin writes no record":                       {"utexo-wallet-admin", "update", payments, "paymentrecords", "", "team", false},
@@ -404,6 +411,52 @@ func eventually(t *testing.T, what string, want func(error) bool, try func() err
 			t.Fatalf("%s: got %v", what, err)
 		}
 		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// testSign gives signatures as people with and without the right to.
+func testSign(t *testing.T, cluster cluster, config *rest.Config) {
+	give := func(c client.Client, wallet v1alpha1.WalletReference) error {
+		object := testkit.MakePaymentSignature(v1alpha1.PaymentReference{Kind: "OnchainSend", Name: "payroll", UID: "1"}, 1, strings.Repeat("AAAA", 10))
+		object.Namespace, object.Name, object.GenerateName, object.Spec.WalletRef = "team", "", "signature-", wallet
+		return c.Create(t.Context(), object)
+	}
+	accepted := func(err error) bool { return err == nil }
+	signs := as(t, config, "utexo-payment-signer")
+	eventually(t, "a signature for a Wallet of another namespace", apierrors.IsForbidden, func() error {
+		return give(signs, v1alpha1.WalletReference{Name: "main", Namespace: "default"})
+	})
+	if err := give(signs, v1alpha1.WalletReference{Name: "main"}); err != nil {
+		t.Errorf("who may sign cannot: %v", err)
+	}
+	cluster.makeNamespace(t, "cold")
+	cluster.apply(t, build(t, "samples/manual-signer"), "cold")
+	alice := as(t, config, "alice")
+	eventually(t, "a signature of the sample's signer", accepted, func() error {
+		object := testkit.MakePaymentSignature(v1alpha1.PaymentReference{Kind: "OnchainSend", Name: "payroll", UID: "1"}, 1, strings.Repeat("AAAA", 10))
+		object.Namespace, object.Spec.WalletRef.Name = "cold", "cold"
+		return alice.Create(t.Context(), object)
+	})
+
+	// One who may create signatures, and sign for one Wallet only.
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "petty-signer", Namespace: "team"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{"payments.utexo.com"}, Resources: []string{"paymentsignatures"}, Verbs: []string{"create"}},
+		{APIGroups: []string{"payments.utexo.com"}, Resources: []string{"wallets"}, Verbs: []string{"sign"}, ResourceNames: []string{"petty-cash"}},
+	}}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "petty-signer", Namespace: "team"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "petty-signer"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "dave"}},
+	}
+	for _, object := range []client.Object{role, binding} {
+		if err := cluster.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dave := as(t, config, "dave")
+	eventually(t, "a signature for one's own Wallet", accepted, func() error { return give(dave, v1alpha1.WalletReference{Name: "petty-cash"}) })
+	if err := give(dave, v1alpha1.WalletReference{Name: "main"}); !apierrors.IsForbidden(err) {
+		t.Errorf("a signature for another Wallet: got %v, want it to be forbidden", err)
 	}
 }
 

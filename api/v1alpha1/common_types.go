@@ -144,7 +144,7 @@ type PaymentPlan struct {
 }
 
 // PaymentPhase says how far a payment is.
-// +kubebuilder:validation:Enum=Pending;Planned;AwaitingApproval;Submitting;InFlight;Succeeded;Failed;Unknown
+// +kubebuilder:validation:Enum=Pending;Planned;AwaitingApproval;AwaitingSignature;Submitting;InFlight;Succeeded;Failed;Unknown
 type PaymentPhase string
 
 // Phases of a payment. Succeeded, Failed and Unknown do not change by themselves, but for a Failed Lightning payment that the
@@ -156,6 +156,8 @@ const (
 	PaymentPlanned PaymentPhase = "Planned"
 	// PaymentAwaitingApproval means that people have to approve the plan before anything happens.
 	PaymentAwaitingApproval PaymentPhase = "AwaitingApproval"
+	// PaymentAwaitingSignature means that people have to sign a transaction before anything is sent.
+	PaymentAwaitingSignature PaymentPhase = "AwaitingSignature"
 	// PaymentSubmitting means that the call that moves money was recorded, and its outcome is not known yet.
 	PaymentSubmitting PaymentPhase = "Submitting"
 	// PaymentInFlight means that the service accepted the payment.
@@ -167,6 +169,30 @@ const (
 	// PaymentUnknown means that money may have moved and the operator cannot find out.
 	PaymentUnknown PaymentPhase = "Unknown"
 )
+
+// SigningRequest is a transaction that waits for the signature of people. It passed the same inspection as one that is signed by itself.
+type SigningRequest struct {
+	// attempt of the payment that the signature is of, from 1.
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
+	// psbt to sign, in base64.
+	// +optional
+	// +kubebuilder:validation:MaxLength=700000
+	PSBT string `json:"psbt,omitempty"`
+	// txid of the transaction, signed or not.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Txid string `json:"txid,omitempty"`
+	// outflowSats is what leaves the wallet in all, in sat.
+	// +optional
+	OutflowSats int64 `json:"outflowSats"`
+	// feeSats of the transaction, in sat.
+	// +optional
+	FeeSats int64 `json:"feeSats"`
+	// expiresAt is when a signature of this attempt is not used any more. Another attempt, with another psbt, follows.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+}
 
 // Attempt is one begun, signed and submitted PSBT of a payment.
 type Attempt struct {

@@ -75,7 +75,13 @@ const (
 	// ReasonAwaitingApproval means that the Wallet demands approvals that are not there yet. Whoever holds the verb approve on the Wallet
 	// creates a PaymentApproval of status.plan.hash.
 	ReasonAwaitingApproval = "AwaitingApproval"
-	// ReasonNotSeen means that the service does not show the payment that is to be observed. It is looked for again.
+	// ReasonAwaitingSignature means that people have to sign: the Wallet's signer is Manual. Whoever holds the verb sign on the Wallet
+	// creates a PaymentSignature of status.signing.psbt before status.signing.expiresAt.
+	ReasonAwaitingSignature = "AwaitingSignature"
+	// ReasonSignatureRejected means that a PaymentSignature of the current attempt is no signature of status.signing.psbt. The message says
+	// why. Nothing was sent; create another.
+	ReasonSignatureRejected = "SignatureRejected"
+	// ReasonNotSeen means that the service does not show the payment or send that is to be observed. It is looked for again.
 	ReasonNotSeen = "NotSeen"
 	// ReasonJournalLost means that records of earlier payments are missing although the service shows payments, so that an
 	// on-chain send might be a repetition. An administrator sets the Wallet's spec.acknowledgedEpoch.
@@ -125,7 +131,8 @@ const (
 	ReasonWrongNetwork = "WrongNetwork"
 	// ReasonNetworkMismatch means that the service answers for another network than the Wallet declares.
 	ReasonNetworkMismatch = "NetworkMismatch"
-	// ReasonAmountMismatch means that the invoice asks for another amount or asset than the resource declares.
+	// ReasonAmountMismatch means that the invoice asks for another amount or asset than the resource declares, or the send to be
+	// observed is another one.
 	ReasonAmountMismatch = "AmountMismatch"
 	// ReasonInvoiceExpired means that the invoice expired: paid too late, or never.
 	ReasonInvoiceExpired = "InvoiceExpired"
@@ -145,6 +152,8 @@ const (
 	// ReasonSignerRefused means that the Wallet's Remote signer refused to sign, by limits of its own. Nothing was signed or sent; the
 	// message is the signer's.
 	ReasonSignerRefused = "SignerRefused"
+	// ReasonNotSigned means that nobody signed any attempt of the payment in time. Nothing was sent; declare it again once somebody can.
+	ReasonNotSigned = "NotSigned"
 	// ReasonRequestRefused means that the service refused the request as it is, before any effect.
 	ReasonRequestRefused = "RequestRefused"
 	// ReasonPaymentFailed means that the payment failed and no money moved.
@@ -191,6 +200,8 @@ const (
 	ReasonSignerMismatch = "SignerMismatch"
 	// ReasonSignerAnswered means that the remote signer answers, with the wallet's keys.
 	ReasonSignerAnswered = "SignerAnswered"
+	// ReasonSignedByPeople means that people sign this wallet's payments, each by a PaymentSignature.
+	ReasonSignedByPeople = "SignedByPeople"
 	// ReasonKeysLoaded means that the wallet's keys were read and can sign.
 	ReasonKeysLoaded = "KeysLoaded"
 	// ReasonRegistered means that the service knows the wallet.
@@ -216,6 +227,9 @@ const (
 	EventInvoiceSettledLate = "SettledLate"
 	// EventWrongOrderExecuted tells that the service executed another order than the one it was sent.
 	EventWrongOrderExecuted = "WrongOrderExecuted"
+	// EventForeignWriter tells that the service lists payments from the wallet, or from its node, that no record knows: another client or
+	// another cluster pays from it, which is not supported, or records were lost.
+	EventForeignWriter = "ForeignWriter"
 	// EventAssetNotProven tells that a transaction was signed of which it is not proved what becomes of RGB assets, because the Wallet's
 	// spec.signer.assetPolicy is Warn.
 	EventAssetNotProven = "AssetNotProven"

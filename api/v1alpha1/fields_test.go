@@ -98,6 +98,12 @@ func oneOf[T ~string](values ...T) []limit {
 	return []limit{l}
 }
 
+// ofOwnSends are the modes of a send that follows no other: Observe is only one together with a sendID.
+func ofOwnSends(modes []limit) []limit {
+	modes[0].accept = slices.DeleteFunc(modes[0].accept, func(mode any) bool { return mode == string(v1alpha1.ModeObserve) })
+	return modes
+}
+
 func swapCase(s string) string {
 	if lower := strings.ToLower(s); lower != s {
 		return lower
@@ -218,6 +224,9 @@ func limitCases() []fieldCases {
 			},
 		)},
 		{wallet().Obj(), reference("spec.keys.secretRef")},
+		{edit(watched().Obj(), signedBy(people(time.Hour))), map[string][]limit{
+			"spec.signer.manual.window": length(0, 32, func(n int) string { return strings.Repeat("0", max(0, n-2)) + "9m" }),
+		}},
 
 		{fullInvoice(), join(condition(), asset("spec.asset"), asset("status.asset"), walletReference(), target("spec.publishTo.configMapRef"), map[string][]limit{
 			"spec":                         required(),
@@ -241,7 +250,7 @@ func limitCases() []fieldCases {
 		{invoice().AmountSats(1).PublishToSecret("pay").Obj(), target("spec.publishTo.secretRef")},
 		{invoice().AmountSats(1).Obj(), map[string][]limit{"spec.amountSats": between(1, 2_100_000_000_000_000)}},
 
-		{fullPayment(), join(condition(), asset("spec.asset"), asset("status.asset"), forecast("status.plan"), walletReference(), map[string][]limit{
+		{fullPayment(), join(condition(), asset("spec.asset"), asset("status.asset"), forecast("status.plan"), signing("status.signing"), walletReference(), map[string][]limit{
 			"spec":                         required(),
 			"spec.walletRef":               required(),
 			"spec.invoice":                 length(20, 8192),
@@ -260,7 +269,7 @@ func limitCases() []fieldCases {
 		{byReference.InvoiceFromSecret("supplier", "invoice").Obj(), keyReference("spec.invoiceFrom.secretKeyRef")},
 		{byReference.InvoiceFromConfigMap("supplier", "invoice").Obj(), keyReference("spec.invoiceFrom.configMapKeyRef")},
 
-		{fullSend(), join(condition(), forecast("status.plan"), walletReference(), map[string][]limit{
+		{fullSend(), join(condition(), forecast("status.plan"), signing("status.signing"), walletReference(), map[string][]limit{
 			"spec":                         required(),
 			"spec.walletRef":               required(),
 			"spec.to":                      required(),
@@ -268,7 +277,7 @@ func limitCases() []fieldCases {
 			"spec.amountSats":              between(330, 2_100_000_000_000_000),
 			"spec.feeRate":                 between(1, 1000),
 			"spec.maxFeeSats":              between(0, 100_000_000),
-			"spec.mode":                    oneOf(v1alpha1.ModeApply, v1alpha1.ModePlan),
+			"spec.mode":                    ofOwnSends(oneOf(v1alpha1.ModeApply, v1alpha1.ModePlan, v1alpha1.ModeObserve)),
 			"spec.validUntil":              append(required(), instants()...),
 			"spec.idempotencyKey":          length(1, 253),
 			"spec.ttlSecondsAfterFinished": between(0, 315_360_000),
@@ -282,6 +291,9 @@ func limitCases() []fieldCases {
 			"status.errorMessage":          length(0, 512),
 			"status.recordRef":             length(0, 253),
 		})},
+		{sendSats().Follow("7").Obj(), map[string][]limit{
+			"spec.sendID": append(length(1, 128), matching([]any{"0f8fad5b-d9cb", "A.b_c:d~1"}, []any{"-1", "a b", "a/b", "é"})...),
+		}},
 		{sendAsset().Obj(), join(asset("spec.asset"), map[string][]limit{"spec.to.rgbInvoice": length(8, 2048)})},
 
 		{fullDeposit(), join(condition(), walletReference(), map[string][]limit{
@@ -316,6 +328,18 @@ func limitCases() []fieldCases {
 				[]any{"", strings.Repeat("0", 63), strings.Repeat("0", 65), strings.Repeat("0F", 32), strings.Repeat("0", 64) + "\n"})...),
 			"spec.approver":  append(required(), length(1, 253)...),
 			"spec.expiresAt": append(required(), instants()...),
+		})},
+		{fullSignature(), join(reference("spec.walletRef"), map[string][]limit{
+			"spec":                     required(),
+			"spec.walletRef":           required(),
+			"spec.walletRef.namespace": length(1, 63),
+			"spec.paymentRef":          required(),
+			"spec.paymentRef.kind":     append(required(), oneOf("LightningPayment", "OnchainSend")...),
+			"spec.paymentRef.name":     append(required(), length(1, 253)...),
+			"spec.paymentRef.uid":      append(required(), length(1, 64)...),
+			"spec.attempt":             append(required(), atLeast(1)...),
+			"spec.psbt": slices.Concat(required(), length(20, 700_000), matching(
+				[]any{"cHNidP8BAFICAAAAAZ38", "cHNidP8BAFICAAAAAZ3+/w=="}, []any{"cHNidP8BAFICAAAAAZ-_", "cHNidP8BAFICAAAAAZ3=====", "cHNidP8BAFICAAAAAZ38\n"})),
 		})},
 		{fullStatement(), join(condition(), walletReference(), map[string][]limit{
 			"spec":           required(),
@@ -468,9 +492,13 @@ func channels(path string) map[string][]limit {
 	}
 }
 
+func signing(path string) map[string][]limit {
+	return map[string][]limit{path + ".psbt": length(0, 700_000), path + ".txid": length(0, 64)}
+}
+
 func paymentPhases() []limit {
-	return oneOf(v1alpha1.PaymentPending, v1alpha1.PaymentPlanned, v1alpha1.PaymentAwaitingApproval, v1alpha1.PaymentSubmitting,
-		v1alpha1.PaymentInFlight, v1alpha1.PaymentSucceeded, v1alpha1.PaymentFailed, v1alpha1.PaymentUnknown)
+	return oneOf(v1alpha1.PaymentPending, v1alpha1.PaymentPlanned, v1alpha1.PaymentAwaitingApproval, v1alpha1.PaymentAwaitingSignature,
+		v1alpha1.PaymentSubmitting, v1alpha1.PaymentInFlight, v1alpha1.PaymentSucceeded, v1alpha1.PaymentFailed, v1alpha1.PaymentUnknown)
 }
 
 func urls() []limit {
@@ -488,9 +516,9 @@ func secureURLs() []limit {
 	)
 }
 
-// signerTypes tries Remote alone: Local is not accepted together with the signer that fullWallet names.
+// signerTypes tries Remote alone: the others are not accepted together with the signer that fullWallet names.
 func signerTypes() []limit {
-	limits := oneOf(v1alpha1.SignerLocal, v1alpha1.SignerRemote)
+	limits := oneOf(v1alpha1.SignerLocal, v1alpha1.SignerRemote, v1alpha1.SignerManual)
 	limits[0].accept = []any{string(v1alpha1.SignerRemote)}
 	return limits
 }
@@ -545,7 +573,7 @@ func fullWallet() client.Object {
 	balance := v1alpha1.Balance{SettledSats: 1, FutureSats: 2, SpendableSats: 1}
 	w.Status = v1alpha1.WalletStatus{
 		ObservedGeneration: 1, MasterFingerprint: "0badcafe", XpubVanilla: xpub, XpubColored: xpub, JournalEpoch: "1",
-		Payments: &v1alpha1.PaymentCounts{InFlight: 1, Succeeded: 1, Failed: 1, Unknown: 1}, Budget: &v1alpha1.Budget{SpentSats24h: 1, RemainingSats: 1},
+		Payments: &v1alpha1.PaymentCounts{InFlight: 1, Succeeded: 1, Failed: 1, Unknown: 1, Unmanaged: new(int64(1))}, Budget: &v1alpha1.Budget{SpentSats24h: 1, RemainingSats: 1},
 		Balance:      &v1alpha1.WalletBalance{Vanilla: balance, Colored: balance, Offchain: &v1alpha1.OffchainBalance{TotalSats: 1}},
 		Assets:       []v1alpha1.AssetBalance{{AssetID: assetID, Ticker: "USDT", Precision: 6, Settled: 1, Future: 1, Spendable: 1, OffchainOutbound: new(int64(1))}},
 		LastSyncTime: &metav1.Time{Time: someDay}, Conditions: conditions(),
@@ -577,7 +605,7 @@ func fullPayment() client.Object {
 	p.Status = v1alpha1.LightningPaymentStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.PaymentSucceeded, PaymentHash: "00", Payee: "02", AmountSats: new(int64(3)), Asset: p.Spec.Asset,
 		FeeEstimateSats: new(int64(1)), FeeSats: new(int64(1)), RequestID: "00", Attempt: &v1alpha1.Attempt{Number: 1, StartedAt: instant},
-		Plan: fullForecast(), RecordRef: "ln-00", CompletedAt: instant, Conditions: conditions(),
+		Plan: fullForecast(), Signing: fullSigning(), RecordRef: "ln-00", CompletedAt: instant, Conditions: conditions(),
 	}
 	return p
 }
@@ -593,6 +621,20 @@ func fullForecast() *v1alpha1.PaymentPlan {
 	}
 }
 
+func fullSigning() *v1alpha1.SigningRequest {
+	return &v1alpha1.SigningRequest{Attempt: 1, PSBT: "cHNidP8=", Txid: "00", OutflowSats: 2, FeeSats: 1, ExpiresAt: &metav1.Time{Time: someDay}}
+}
+
+func signatureOf(payment string) *v1alpha1.PaymentSignature {
+	return testkit.MakePaymentSignature(v1alpha1.PaymentReference{Kind: "LightningPayment", Name: payment, UID: "1"}, 1, "cHNidP8BAFICAAAAAZ38")
+}
+
+func fullSignature() client.Object {
+	s := signatureOf("rent")
+	s.Namespace, s.Spec.WalletRef.Namespace = testkit.DefaultNamespace, "treasury"
+	return s
+}
+
 func approvalOf(payment string) *v1alpha1.PaymentApproval {
 	return testkit.MakePaymentApproval("alice", v1alpha1.PaymentReference{Kind: "LightningPayment", Name: payment, UID: "1"}, "main", strings.Repeat("0f", 32), someDay)
 }
@@ -605,13 +647,13 @@ func fullApproval() client.Object {
 
 func fullSend() client.Object {
 	s := sendSats().MaxFeeSats(1).IdempotencyKey("1").Suspend().Obj()
-	s.Spec.Mode = v1alpha1.OnchainMode(v1alpha1.ModePlan)
+	s.Spec.Mode = v1alpha1.ModePlan
 	s.Spec.WalletRef.Namespace, s.Spec.TTLSecondsAfterFinished = testkit.DefaultNamespace, new(int32(1))
 	instant := &metav1.Time{Time: someDay}
 	s.Status = v1alpha1.OnchainSendStatus{
 		ObservedGeneration: 1, Phase: v1alpha1.PaymentFailed, SendID: "7", Txid: "00", CloseTxids: []string{"00"}, SweepTxid: "00", AmountSatsSent: new(int64(1)),
 		FeeSats: new(int64(1)), ServerStatus: "FAILED", ErrorCode: "E", ErrorMessage: "no", Retryable: new(true), Attempt: &v1alpha1.Attempt{Number: 1, StartedAt: instant},
-		Plan: fullForecast(), RecordRef: "oc-1", CompletedAt: instant, Conditions: conditions(),
+		Plan: fullForecast(), Signing: fullSigning(), RecordRef: "oc-1", CompletedAt: instant, Conditions: conditions(),
 	}
 	return s
 }
@@ -690,6 +732,7 @@ func fullRecord() client.Object {
 	instant := &metav1.MicroTime{Time: someDay.Add(time.Microsecond)}
 	j := &r.Journal
 	j.StartedAt, j.SubmittedAt, j.NotAfter, j.RetryAfter, j.FirstAbsentAt, j.FirstFailedAt, j.RecheckedAt, j.CompletedAt = instant, instant, instant, instant, instant, instant, instant, instant
+	j.SignBefore, j.UnsignedAttempts = instant, 1
 	j.EndCalls, j.Refusals, j.Misses, j.AbsentBefore, j.Txid, j.PSBTDigest, j.Inputs, j.Plan = 1, 1, 1, true, "00", "00", []string{"00:0"}, fullPlan()
 	j.FeeEstimateSats, j.ServerStatus, j.FeeSats, j.AmountSatsSent, j.CloseTxids, j.SweepTxid = new(int64(1)), "FAILED", new(int64(1)), new(int64(1)), []string{"00"}, "00"
 	j.Channels, j.ChannelsOpened = fullChannels(), new(int64(1))
@@ -698,7 +741,7 @@ func fullRecord() client.Object {
 }
 
 func fullObjects() []client.Object {
-	return []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullStatement(), fullApproval(), fullRecord()}
+	return []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullStatement(), fullApproval(), fullSignature(), fullRecord()}
 }
 
 func TestLimits(t *testing.T) {
@@ -915,10 +958,14 @@ func TestInstantsAreStrict(t *testing.T) {
 		reflect.TypeFor[metav1.Duration]():  {"", "35", "1 day", "1d", "abc", "99999999999999h", "0s", "-1m"},
 	}
 	tried := 0
-	for _, obj := range []client.Object{fullWallet(), fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullStatement()} {
+	people := edit(watched().Obj(), signedBy(people(time.Hour)))
+	for _, obj := range []client.Object{fullWallet(), people, fullInvoice(), fullPayment(), fullSend(), fullDeposit(), fullSettlement(), fullStatement()} {
 		base := raw(t, obj)
 		spec, _ := reflect.TypeOf(obj).Elem().FieldByName("Spec")
 		walkType("spec", spec.Type, func(path string, field reflect.Type) {
+			if strings.HasPrefix(path, "spec.signer.manual.") != (obj == client.Object(people)) {
+				return // one of remote and manual
+			}
 			for _, value := range values[field] {
 				tried++
 				if got := objections(t, write(t, with(t, base, path, value), path)); len(got) == 0 {

@@ -28,6 +28,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 		&DepositAddress{}, &DepositAddressList{},
 		&Settlement{}, &SettlementList{},
 		&PaymentApproval{}, &PaymentApprovalList{},
+		&PaymentSignature{}, &PaymentSignatureList{},
 		&Statement{}, &StatementList{},
 		&PaymentRecord{}, &PaymentRecordList{},
 	)

@@ -98,7 +98,7 @@ type LightningPaymentStatus struct {
 	// +default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// phase: Pending, Planned, AwaitingApproval, Submitting, InFlight, Succeeded, Failed or Unknown.
+	// phase: Pending, Planned, AwaitingApproval, AwaitingSignature, Submitting, InFlight, Succeeded, Failed or Unknown.
 	// +optional
 	Phase PaymentPhase `json:"phase,omitempty"`
 
@@ -131,6 +131,10 @@ type LightningPaymentStatus struct {
 	// plan is what the payment does to the wallet, in mode Plan and where the Wallet demands approvals.
 	// +optional
 	Plan *PaymentPlan `json:"plan,omitempty"`
+
+	// signing is what people have to sign now, where the Wallet's signer is Manual.
+	// +optional
+	Signing *SigningRequest `json:"signing,omitempty"`
 
 	// requestID is the service's id of the payment.
 	// +optional

@@ -28,7 +28,7 @@ const (
 
 // RecordPhase says how far a recorded payment is. Phases go forward only, but for the start of a further attempt after proof that
 // the one before was not sent.
-// +kubebuilder:validation:Enum=Claimed;Began;Submitting;Submitted;Succeeded;Failed;Cancelled;Unknown;Held
+// +kubebuilder:validation:Enum=Claimed;Began;AwaitingSignature;Submitting;Submitted;Succeeded;Failed;Cancelled;Unknown;Held
 type RecordPhase string
 
 // Record phases.
@@ -37,6 +37,8 @@ const (
 	RecordClaimed RecordPhase = "Claimed"
 	// RecordBegan means that the service may have been asked to begin. No money can have moved.
 	RecordBegan RecordPhase = "Began"
+	// RecordAwaitingSignature means that the service began, and that people have to sign. No money can have moved.
+	RecordAwaitingSignature RecordPhase = "AwaitingSignature"
 	// RecordSubmitting means that the call that moves money was about to be made. From here on money may have moved.
 	RecordSubmitting RecordPhase = "Submitting"
 	// RecordSubmitted means that the service is known to have the payment.
@@ -115,7 +117,7 @@ type PaymentRecordSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	PaymentHash string `json:"paymentHash,omitempty"`
-	// requestID is the service's id of a published invoice.
+	// requestID is the service's id: of a published invoice, or of a send that is claimed or followed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	RequestID string `json:"requestID,omitempty"`
@@ -155,7 +157,7 @@ type PaymentRecordSpec struct {
 // PaymentJournal is what was done and what is known. Every change is a compare-and-swap on the record's resourceVersion.
 // It is not named status, and no subresource, so that backup tools keep it.
 type PaymentJournal struct {
-	// phase: Claimed, Began, Submitting, Submitted, Succeeded, Failed, Cancelled or Unknown; Held where there is no payment.
+	// phase: Claimed, Began, AwaitingSignature, Submitting, Submitted, Succeeded, Failed, Cancelled or Unknown; Held where there is no payment.
 	// +required
 	Phase RecordPhase `json:"phase"`
 	// holder is the resource that the record belongs to. It changes only where the payment ended and nothing was submitted.
@@ -185,6 +187,12 @@ type PaymentJournal struct {
 	// retryAfter is the instant before which no further attempt begins.
 	// +optional
 	RetryAfter *metav1.MicroTime `json:"retryAfter,omitempty"`
+	// signBefore is, of an attempt that people sign, the instant after which its signature is not used any more.
+	// +optional
+	SignBefore *metav1.MicroTime `json:"signBefore,omitempty"`
+	// unsignedAttempts is how many attempts nobody signed in time.
+	// +optional
+	UnsignedAttempts int32 `json:"unsignedAttempts,omitempty"`
 	// absentBefore is true where the service did not know the payment hash before
 	// the first attempt, so that what it knows later is this payment and no
 	// receipt.

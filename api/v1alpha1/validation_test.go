@@ -86,8 +86,18 @@ func remoteSigner() *v1alpha1.WalletSigner {
 	}}
 }
 
+func people(window time.Duration) *v1alpha1.WalletSigner {
+	return &v1alpha1.WalletSigner{Type: v1alpha1.SignerManual, Manual: &v1alpha1.ManualSigner{Window: &metav1.Duration{Duration: window}}}
+}
+
 func signedBy(signer *v1alpha1.WalletSigner) func(*v1alpha1.Wallet) {
 	return func(w *v1alpha1.Wallet) { w.Spec.Signer = signer }
+}
+
+func both() *v1alpha1.WalletSigner {
+	signer := remoteSigner()
+	signer.Manual = people(time.Hour).Manual
+	return signer
 }
 
 func patience(timeout time.Duration) *v1alpha1.WalletSigner {
@@ -123,7 +133,8 @@ const (
 )
 
 var recordPhases = []v1alpha1.RecordPhase{
-	v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordSubmitting, v1alpha1.RecordSubmitted, v1alpha1.RecordSucceeded,
+	v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordAwaitingSignature, v1alpha1.RecordSubmitting, v1alpha1.RecordSubmitted,
+	v1alpha1.RecordSucceeded,
 	v1alpha1.RecordFailed, v1alpha1.RecordCancelled, v1alpha1.RecordUnknown, v1alpha1.RecordHeld,
 }
 
@@ -172,10 +183,15 @@ func creations() map[string]ruleCase {
 		oneInvoice    = "spec: set exactly one of invoice and invoiceFrom"
 		oneSource     = "spec.invoiceFrom: set exactly one of lightningInvoiceRef, secretKeyRef and configMapKeyRef"
 		oneGuard      = "spec: set at most one of the guards amountSats and asset"
+		followed      = "spec: mode Observe needs the sendID of the send that is followed, and no other mode has one"
+		named         = "spec: sendID is immutable: declare a new OnchainSend"
 		oneTarget     = "spec.to: set exactly one of address and rgbInvoice"
 		amountForKind = "spec: an address is sent amountSats, an rgbInvoice is sent asset"
 		remoteKeys    = "spec: a Remote signer has the private keys: set keys.watchOnly, not keys.secretRef"
 		remoteSet     = "spec.signer: set remote exactly where type is Remote"
+		peopleKeys    = "spec: people who sign have the private keys: set keys.watchOnly, not keys.secretRef"
+		manualSet     = "spec.signer: set manual only where type is Manual"
+		window        = "spec.signer.manual.window: window must be a duration between 1m and 12h, for example 15m"
 		signerTimeout = "spec.signer.remote.timeout: timeout must be a duration between 1s and 30s, for example 10s"
 		onePeriod     = "spec: set exactly one of period and schedule"
 		inOrder       = "spec.period: from must be before to"
@@ -289,13 +305,25 @@ func creations() map[string]ruleCase {
 		"a local signer somewhere": {
 			rule: remoteSet, to: edit(watched().Obj(), signedBy(&v1alpha1.WalletSigner{Remote: remoteSigner().Remote})), want: []string{remoteSet},
 		},
-		"a named signer that is remote":      {rule: remoteSet, to: edit(watched().Obj(), signedBy(remoteSigner()))},
-		"the most impatient signer's caller": {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(time.Second)))},
-		"the most patient signer's caller":   {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(30*time.Second)))},
-		"a signer without time":              {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(0))), want: []string{signerTimeout}},
-		"a signer with too much time":        {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(31*time.Second))), want: []string{signerTimeout}},
-		"a wallet gets a remote signer":      {rule: remoteSet, from: watched().Obj(), to: edit(watched().Obj(), signedBy(remoteSigner()))},
-		"a wallet loses its remote signer":   {rule: remoteSet, from: edit(watched().Obj(), signedBy(remoteSigner())), to: watched().Obj()},
+		"a named signer that is remote":               {rule: remoteSet, to: edit(watched().Obj(), signedBy(remoteSigner()))},
+		"the most impatient signer's caller":          {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(time.Second)))},
+		"the most patient signer's caller":            {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(30*time.Second)))},
+		"a signer without time":                       {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(0))), want: []string{signerTimeout}},
+		"a signer with too much time":                 {rule: signerTimeout, to: edit(watched().Obj(), signedBy(patience(31*time.Second))), want: []string{signerTimeout}},
+		"people who sign with keys of their own":      {rule: peopleKeys, to: edit(watched().Obj(), signedBy(people(time.Hour)))},
+		"people who sign without a window":            {rule: peopleKeys, to: edit(watched().Obj(), signedBy(&v1alpha1.WalletSigner{Type: v1alpha1.SignerManual}))},
+		"people who sign beside private keys":         {rule: peopleKeys, to: edit(wallet().Obj(), signedBy(people(time.Hour))), want: []string{peopleKeys}},
+		"people beside a remote signer":               {rule: manualSet, to: edit(watched().Obj(), signedBy(both())), want: []string{manualSet}},
+		"a window for people who sign":                {rule: manualSet, to: edit(watched().Obj(), signedBy(people(time.Minute)))},
+		"the longest window":                          {rule: window, to: edit(watched().Obj(), signedBy(people(12*time.Hour)))},
+		"the shortest window":                         {rule: window, to: edit(watched().Obj(), signedBy(people(time.Minute)))},
+		"a window that is too short":                  {rule: window, to: edit(watched().Obj(), signedBy(people(59*time.Second))), want: []string{window}},
+		"a window that is too long":                   {rule: window, to: edit(watched().Obj(), signedBy(people(12*time.Hour+time.Second))), want: []string{window}},
+		"a wallet that gets people who sign":          {rule: manualSet, from: watched().Obj(), to: edit(watched().Obj(), signedBy(people(time.Hour)))},
+		"a wallet that gets a machine in their stead": {rule: remoteSet, from: edit(watched().Obj(), signedBy(people(time.Hour))), to: edit(watched().Obj(), signedBy(remoteSigner()))},
+
+		"a wallet gets a remote signer":    {rule: remoteSet, from: watched().Obj(), to: edit(watched().Obj(), signedBy(remoteSigner()))},
+		"a wallet loses its remote signer": {rule: remoteSet, from: edit(watched().Obj(), signedBy(remoteSigner())), to: watched().Obj()},
 
 		"an invoice for an asset":    {rule: oneAmount, to: invoice().Asset(assetID, 1).Obj()},
 		"an invoice for nothing":     {rule: oneAmount, to: invoice().Obj(), want: []string{oneAmount}},
@@ -328,6 +356,16 @@ func creations() map[string]ruleCase {
 		"a period of a second":        {rule: inOrder, to: stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay.Add(-time.Second) })},
 		"a period of no length":       {rule: inOrder, to: stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay }), want: []string{inOrder}},
 		"a period that runs backward": {rule: inOrder, to: stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay.Add(time.Second) }), want: []string{inOrder}},
+
+		"a send that is followed":                     {rule: followed, to: sendSats().Follow("7").Obj()},
+		"a send of an asset that is followed":         {rule: followed, to: sendAsset().Follow("7").Obj()},
+		"a send that is followed and not named":       {rule: followed, to: edit(sendSats().Obj(), func(s *v1alpha1.OnchainSend) { s.Spec.Mode = v1alpha1.ModeObserve }), want: []string{followed}},
+		"a send that is made and named":               {rule: followed, to: edit(sendSats().Follow("7").Obj(), func(s *v1alpha1.OnchainSend) { s.Spec.Mode = v1alpha1.ModeApply }), want: []string{followed}},
+		"a send that is named, without a mode":        {rule: followed, to: edit(sendSats().Follow("7").Obj(), func(s *v1alpha1.OnchainSend) { s.Spec.Mode = "" }), want: []string{followed}},
+		"a send that is planned and named":            {rule: followed, to: edit(sendSats().Follow("7").Obj(), func(s *v1alpha1.OnchainSend) { s.Spec.Mode = v1alpha1.ModePlan }), want: []string{followed}},
+		"a send that is followed comes to be made":    {rule: followed, from: sendSats().Follow("7").Obj(), to: edit(sendSats().Follow("7").Obj(), func(s *v1alpha1.OnchainSend) { s.Spec.Mode = v1alpha1.ModeApply }), want: []string{followed}},
+		"a send that is made comes to be followed":    {rule: named, from: sendSats().Obj(), to: sendSats().Follow("7").Obj(), want: []string{named}},
+		"a send that is followed comes to be our own": {rule: named, from: sendSats().Follow("7").Obj(), to: sendSats().Obj(), want: []string{named}},
 
 		"bitcoin to an address":          {rule: oneTarget, to: sendSats().Obj()},
 		"a send to two destinations":     {rule: oneTarget, to: sendSats().RGBInvoice(rgb).Obj(), want: []string{oneTarget}},
@@ -408,6 +446,7 @@ func immutableFields() []immutableField {
 		}},
 
 		{rule("walletRef", "DepositAddress"), map[string]client.Object{"main": deposit("main"), "other": deposit("other")}},
+		{"spec: a signature is immutable: delete it, and create another", map[string]client.Object{"of a payment": signatureOf("rent"), "of another": signatureOf("bread")}},
 		{"spec: an approval is immutable: delete it, and create another", map[string]client.Object{"of a payment": approvalOf("rent"), "of another": approvalOf("bread")}},
 		{rule("walletRef", "Settlement"), map[string]client.Object{"main": settlement("main"), "other": settlement("other")}},
 
@@ -455,6 +494,9 @@ func immutableFields() []immutableField {
 		}},
 		{rule("idempotencyKey", "OnchainSend"), map[string]client.Object{
 			"unset": sendSats().Obj(), "one": sendSats().IdempotencyKey("1").Obj(), "another": sendSats().IdempotencyKey("2").Obj(),
+		}},
+		{rule("sendID", "OnchainSend"), map[string]client.Object{
+			"one": sendSats().Follow("1").Obj(), "another": sendSats().Follow("2").Obj(),
 		}},
 	}
 }

@@ -41,7 +41,7 @@ const (
 )
 
 // SignerType says who signs a wallet's payments.
-// +kubebuilder:validation:Enum=Local;Remote
+// +kubebuilder:validation:Enum=Local;Remote;Manual
 type SignerType string
 
 // Signer types.
@@ -50,12 +50,15 @@ const (
 	SignerLocal SignerType = "Local"
 	// SignerRemote asks a signer elsewhere, so that no private key is near the operator.
 	SignerRemote SignerType = "Remote"
+	// SignerManual has people sign, in PaymentSignatures, so that no private key is near the operator.
+	SignerManual SignerType = "Manual"
 )
 
 // WalletSpec declares a wallet: on which network, at which service, with which keys, and who signs.
 // +kubebuilder:validation:XValidation:rule="self.network == oldSelf.network",message="network is immutable: declare a new Wallet"
 // +kubebuilder:validation:XValidation:rule="self.keys == oldSelf.keys",message="keys are immutable: other keys are another wallet, declare a new one"
 // +kubebuilder:validation:XValidation:rule="!has(self.signer) || self.signer.type != 'Remote' || has(self.keys.watchOnly)",message="a Remote signer has the private keys: set keys.watchOnly, not keys.secretRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.signer) || self.signer.type != 'Manual' || has(self.keys.watchOnly)",message="people who sign have the private keys: set keys.watchOnly, not keys.secretRef"
 type WalletSpec struct {
 	// network of the wallet: mainnet, testnet, signet or regtest. The service must be on the same one. Immutable.
 	// +required
@@ -291,7 +294,7 @@ type WalletKeys struct {
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
 
-	// watchOnly has public keys only: such a wallet receives and observes, and pays nothing unless its signer is Remote.
+	// watchOnly has public keys only: such a wallet receives and observes, and pays nothing unless its signer is Remote or Manual.
 	// +optional
 	WatchOnly *WatchOnlyKeys `json:"watchOnly,omitempty"`
 }
@@ -318,10 +321,13 @@ type WatchOnlyKeys struct {
 
 // WalletSigner is who signs a wallet's payments.
 // +kubebuilder:validation:XValidation:rule="(self.type == 'Remote') == has(self.remote)",message="set remote exactly where type is Remote"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Manual' || !has(self.manual)",message="set manual only where type is Manual"
 type WalletSigner struct {
 	// type of the signer. Local (default) signs in the operator with the keys of
 	// keys.secretRef; a wallet with keys.watchOnly then pays nothing. Remote asks
-	// the signer that remote names, and needs keys.watchOnly.
+	// the signer that remote names, and needs keys.watchOnly. Manual shows what
+	// is to be signed in the status of the payment and waits for a
+	// PaymentSignature; it needs keys.watchOnly too.
 	// +optional
 	// +default="Local"
 	Type SignerType `json:"type,omitempty"`
@@ -329,6 +335,10 @@ type WalletSigner struct {
 	// remote is the signer of type Remote and how to reach it.
 	// +optional
 	Remote *RemoteSigner `json:"remote,omitempty"`
+
+	// manual says how long people have to sign, where type is Manual.
+	// +optional
+	Manual *ManualSigner `json:"manual,omitempty"`
 
 	// assetPolicy says what becomes of a transaction whose effect on RGB assets is
 	// not proved by the transitions in its PSBT. Strict signs none. Warn signs it,
@@ -338,6 +348,17 @@ type WalletSigner struct {
 	// be wrong is refused in each case.
 	// +optional
 	AssetPolicy AssetPolicy `json:"assetPolicy,omitempty"`
+}
+
+// ManualSigner is people who sign. docs/manual-signing.md describes how.
+type ManualSigner struct {
+	// window in which one attempt of a payment can be signed, between 1m and 12h,
+	// for example 1h; default 15m. The wallet makes no other payment meanwhile.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('12h')",message="window must be a duration between 1m and 12h, for example 15m"
+	Window *metav1.Duration `json:"window,omitempty"`
 }
 
 // RemoteSigner is a signer that is reached over HTTPS with mutual TLS. docs/signer.md describes what it is asked.
@@ -428,7 +449,7 @@ type AssetBalance struct {
 	OffchainOutbound *int64 `json:"offchainOutbound,omitempty"`
 }
 
-// PaymentCounts counts the LightningPayments and OnchainSends that name a Wallet.
+// PaymentCounts counts the LightningPayments and OnchainSends that name a Wallet, and what was paid beside them.
 type PaymentCounts struct {
 	// inFlight are submitted and not over.
 	// +optional
@@ -442,6 +463,12 @@ type PaymentCounts struct {
 	// unknown wait for a person to say whether they were made.
 	// +optional
 	Unknown int64 `json:"unknown"`
+	// unmanaged are Lightning payments of the last 7 days that the service lists
+	// as made by the wallet, or by its node, and that no PaymentRecord knows:
+	// another client pays from the wallet. Absent where the service does not list
+	// payments.
+	// +optional
+	Unmanaged *int64 `json:"unmanaged,omitempty"`
 }
 
 // Budget is what spec.limits.dailySats leaves.
@@ -528,6 +555,7 @@ type WalletStatus struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.spec.endpoint.url`,priority=1
+// +kubebuilder:printcolumn:name="Unmanaged",type=integer,JSONPath=`.status.payments.unmanaged`,priority=1,description="payments that left the wallet and that no record knows"
 type Wallet struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object's metadata.

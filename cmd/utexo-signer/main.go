@@ -1,5 +1,5 @@
-// Command utexo-signer signs the payments of one wallet for an operator that has no keys, within limits of its own. docs/signer.md is its
-// manual.
+// Command utexo-signer signs the payments of one wallet for an operator that has no keys: as a server within limits of its own, or one at a
+// time for a person. docs/signer.md and docs/manual-signing.md are its manuals.
 package main
 
 import (
@@ -32,7 +32,12 @@ var version = "unknown"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	var err error
+	if args := os.Args[1:]; len(args) > 0 && args[0] == "sign" {
+		err = sign(ctx, args[1:], os.Stdin, os.Stdout, os.Stderr)
+	} else {
+		err = run(ctx, args, os.Stdout, os.Stderr)
+	}
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "utexo-signer:", err)
 		os.Exit(1)
@@ -49,6 +54,8 @@ certificate; whatever they ask for, it inspects the PSBT itself and signs nothin
 --keys-dir holds the files mnemonic and optionally passphrase, or the files xprvVanilla, xprvColored and masterFingerprint: a Secret as
 a Wallet names it, mounted. The journal counts what was signed in the last 24 hours. Keep it on a disk that outlives the process: a new
 one counts from zero. Neither limits nor keys change while it runs; certificates are read anew for each connection.
+
+As a command of a person, offline and with none of the flags below, it signs one PSBT: see utexo-signer sign --help.
 
 Without --allow-address, --allow-node and --allow-asset every destination is allowed. With one of them, nothing is but what they name.
 

@@ -138,6 +138,7 @@ func TestTablesAreComplete(t *testing.T) {
 		"docs/onchainsend.md":      {"Spec": v1alpha1.OnchainSendSpec{}, "Status": v1alpha1.OnchainSendStatus{}},
 		"docs/depositaddress.md":   {"Spec": v1alpha1.DepositAddressSpec{}, "Status": v1alpha1.DepositAddressStatus{}},
 		"docs/paymentapproval.md":  {"Spec": v1alpha1.PaymentApprovalSpec{}},
+		"docs/manual-signing.md":   {"Spec": v1alpha1.PaymentSignatureSpec{}},
 		"docs/settlement.md":       {"Spec": v1alpha1.SettlementSpec{}, "Status": v1alpha1.SettlementStatus{}},
 		"docs/statement.md":        {"Spec": v1alpha1.StatementSpec{}, "Status": v1alpha1.StatementStatus{}},
 		"docs/paymentrecord.md":    {"Spec": v1alpha1.PaymentRecordSpec{}, "Journal": v1alpha1.PaymentJournal{}},

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -40,8 +41,9 @@ type Connection struct {
 // Session is the connection as the money path uses it.
 func (c *Connection) Session(wallet *v1alpha1.Wallet) *spender.Session {
 	session := &spender.Session{Service: c.Client, Signer: c.Signer, Wallet: c.Record, Profile: wallet.Spec.Endpoint.Profile}
-	if wallet.Spec.Signer != nil {
-		session.AssetPolicy = wallet.Spec.Signer.AssetPolicy
+	if declared := wallet.Spec.Signer; declared != nil {
+		session.AssetPolicy = declared.AssetPolicy
+		session.Window = signingWindow(declared)
 	}
 	return session
 }
@@ -173,7 +175,7 @@ func (c *Connector) loadKeys(ctx context.Context, wallet *v1alpha1.Wallet, conne
 			return invalidKeys("spec.keys.watchOnly", err), nil
 		}
 		connection.Public = public
-		connection.Signer, connection.Unsigned, err = c.remoteSigner(ctx, wallet, public)
+		connection.Signer, connection.Unsigned, err = c.otherSigner(ctx, wallet, public)
 		return nil, err
 	}
 	name := wallet.Spec.Keys.SecretRef.Name
@@ -342,13 +344,16 @@ func (c *Connector) caBundle(ctx context.Context, namespace string, reference *v
 	return text, nil, nil
 }
 
-// remoteSigner returns the signer of a Wallet that has public keys only, or why there is none. Such a wallet receives all the same. An
+// otherSigner returns the signer of a Wallet that has public keys only, or why there is none. Such a wallet receives all the same. An
 // error is one of the API server's.
-func (c *Connector) remoteSigner(ctx context.Context, wallet *v1alpha1.Wallet, public keys.Public) (signer.Signer, *payment.Obstacle, error) {
+func (c *Connector) otherSigner(ctx context.Context, wallet *v1alpha1.Wallet, public keys.Public) (signer.Signer, *payment.Obstacle, error) {
 	if !signsRemotely(wallet) {
 		c.mutex.Lock()
 		defer c.mutex.Unlock()
 		c.dropSigner(client.ObjectKeyFromObject(wallet))
+		if peopleSign(wallet) {
+			return signer.NewManual(public), nil, nil
+		}
 		return nil, &payment.Obstacle{Reason: v1alpha1.ReasonWatchOnly, Message: "it is watch only and has no keys to sign with"}, nil
 	}
 	remote := wallet.Spec.Signer.Remote
@@ -378,6 +383,22 @@ func (c *Connector) remoteSigner(ctx context.Context, wallet *v1alpha1.Wallet, p
 func signsRemotely(wallet *v1alpha1.Wallet) bool {
 	declared := wallet.Spec.Signer
 	return declared != nil && declared.Type == v1alpha1.SignerRemote && declared.Remote != nil
+}
+
+// peopleSign reports whether a Wallet's payments are signed by people.
+func peopleSign(wallet *v1alpha1.Wallet) bool {
+	declared := wallet.Spec.Signer
+	return declared != nil && declared.Type == v1alpha1.SignerManual
+}
+
+// defaultSigningWindow is how long people have to sign an attempt, where the Wallet does not say.
+const defaultSigningWindow = 15 * time.Minute
+
+func signingWindow(declared *v1alpha1.WalletSigner) time.Duration {
+	if declared.Manual == nil || declared.Manual.Window == nil {
+		return defaultSigningWindow
+	}
+	return declared.Manual.Window.Duration
 }
 
 func (c *Connector) signer(wallet *v1alpha1.Wallet, config remotesigner.Config) (*remotesigner.Client, error) {

@@ -51,21 +51,28 @@ func TestOneFaultAtEachCall(t *testing.T) {
 const matrixWorkers = 6
 
 // stepsOf are the calls of an operation without a fault, in order.
-func stepsOf(t *testing.T, o operation) []step {
-	r := newTrial(t, o, nil, 0)
+func stepsOf(t *testing.T, o operation, change ...func(*trial)) []step {
+	r := newTrial(t, o, nil, 0, change...)
 	r.run()
-	steps := r.steps
+	steps := numbered(r.steps)
 	report(t, r.outcome())
-	counted := map[sandbox.Operation]int{}
 	names := make([]string, len(steps))
+	for i := range steps {
+		names[i] = steps[i].call
+	}
+	t.Logf("%d calls:\n%s", len(steps), strings.Join(names, "\n"))
+	return steps
+}
+
+// numbered says of each call of the service which of its kind it is.
+func numbered(steps []step) []step {
+	counted := map[sandbox.Operation]int{}
 	for i := range steps {
 		if place := &steps[i]; place.kube == nil {
 			counted[place.operation]++
 			place.nth = counted[place.operation]
 		}
-		names[i] = steps[i].call
 	}
-	t.Logf("%d calls:\n%s", len(steps), strings.Join(names, "\n"))
 	return steps
 }
 
@@ -76,6 +83,8 @@ type matrixCase struct {
 	at    int
 	fault *singleFault
 	row   *matrixRow
+	// change is what is other than in the trials of the matrix.
+	change []func(*trial)
 }
 
 func (c matrixCase) name() string {
@@ -83,7 +92,7 @@ func (c matrixCase) name() string {
 }
 
 func (c matrixCase) run(t *testing.T) *outcome {
-	r := newTrial(t, c.operation, c.fault, c.at)
+	r := newTrial(t, c.operation, c.fault, c.at, c.change...)
 	r.run()
 	if c.fault.service != nil {
 		r.struck = r.sandbox.Faults()[0].Hit > 0

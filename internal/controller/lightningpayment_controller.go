@@ -27,7 +27,7 @@ type LightningPaymentReconciler struct{ Payments *Payments }
 
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=lightningpayments,verbs=get;list;watch;patch;delete
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=lightningpayments/status,verbs=patch
-// +kubebuilder:rbac:groups=payments.utexo.com,resources=paymentapprovals,verbs=list;watch
+// +kubebuilder:rbac:groups=payments.utexo.com,resources=paymentapprovals;paymentsignatures,verbs=list;watch
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=wallets,verbs=get;list;watch
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=lightninginvoices,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
@@ -57,11 +57,13 @@ func (l lightningPayable) copy() payable                             { return li
 func (l lightningPayable) walletReference() v1alpha1.WalletReference { return l.Spec.WalletRef }
 func (l lightningPayable) suspended() bool                           { return l.Spec.Suspend }
 
-func (l lightningPayable) phase() v1alpha1.PaymentPhase        { return l.Status.Phase }
-func (l lightningPayable) mode() v1alpha1.PaymentMode          { return modeOf(l.Spec.Mode) }
-func (l lightningPayable) plan() *v1alpha1.PaymentPlan         { return l.Status.Plan }
-func (l lightningPayable) showPlan(plan *v1alpha1.PaymentPlan) { l.Status.Plan = plan }
-func (l lightningPayable) recordName() string                  { return l.Status.RecordRef }
+func (l lightningPayable) phase() v1alpha1.PaymentPhase                 { return l.Status.Phase }
+func (l lightningPayable) mode() v1alpha1.PaymentMode                   { return modeOf(l.Spec.Mode) }
+func (l lightningPayable) plan() *v1alpha1.PaymentPlan                  { return l.Status.Plan }
+func (l lightningPayable) showPlan(plan *v1alpha1.PaymentPlan)          { l.Status.Plan = plan }
+func (l lightningPayable) showSigning(request *v1alpha1.SigningRequest) { l.Status.Signing = request }
+
+func (l lightningPayable) recordName() string { return l.Status.RecordRef }
 
 func (l lightningPayable) lifetime() (*int32, *metav1.Time) {
 	return l.Spec.TTLSecondsAfterFinished, l.Status.CompletedAt

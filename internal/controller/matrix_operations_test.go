@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/keys"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
@@ -83,6 +84,10 @@ type trial struct {
 	restore func()
 	// rules are what is taken away from the protocol; see matrix_rules_test.go.
 	rules removal
+	// people, where it is not nil, has the keys of the wallet, of which the cluster then has none: whatever a status asks to be signed is
+	// signed at once. signatures counts what was.
+	people     *keys.Set
+	signatures int
 	// earlier, where it is not nil, is done before the resource is declared.
 	earlier func(r *trial)
 	// movements are how many entries the ledger had by then.
@@ -114,7 +119,11 @@ func newTrial(t *testing.T, o operation, fault *singleFault, at int, change ...f
 	// Records and resources may be in one namespace; it saves the time to make another.
 	r.namespace = r.makeNamespace("matrix-")
 	r.operator = r.namespace
-	r.makeSecret("main", map[string]string{"mnemonic": mnemonic, "token": canaryToken})
+	secret := map[string]string{"token": canaryToken}
+	if r.people == nil {
+		secret["mnemonic"] = mnemonic
+	}
+	r.makeSecret("main", secret)
 	logger := zap.New(zap.WriteTo(&r.shown), zap.UseDevMode(false))
 	r.log = &logger
 	wallet := r.declaredWallet()
@@ -147,6 +156,9 @@ func (r *trial) declaredWallet() *v1alpha1.Wallet {
 	wallet := r.mainWallet(r.profile)
 	if r.profile == sandbox.Documented {
 		wallet.Spec.Endpoint.TokenSecretRef = &v1alpha1.KeyReference{Name: "main", Key: "token"}
+	}
+	if r.people != nil {
+		signedByPeople(wallet, r.people.Public())
 	}
 	return wallet
 }
@@ -205,7 +217,11 @@ func (r *trial) stored(object client.Object) {
 	if _, ok := object.(*corev1.Secret); ok {
 		return
 	}
-	fmt.Fprintln(&r.shown, asJSON(object))
+	shown := asJSON(object)
+	if request := signingOf(object); request != nil {
+		shown = strings.ReplaceAll(shown, request.PSBT, "") // which is there to be read
+	}
+	fmt.Fprintln(&r.shown, shown)
 	object = object.DeepCopyObject().(client.Object)
 	if record, ok := object.(*v1alpha1.PaymentRecord); ok {
 		if kind := record.Spec.Kind; kind == v1alpha1.RecordLightningPayment || kind == v1alpha1.RecordOnchainSend {
@@ -219,12 +235,28 @@ func (r *trial) stored(object client.Object) {
 	}
 	r.versions = append(r.versions, object)
 	r.trace = append(r.trace, traced{at: r.clock.Now(), resource: object})
+	if request := signingOf(object); request != nil && request.PSBT != "" {
+		r.signs(object, request)
+	}
 	if issued, ok := object.(*v1alpha1.LightningInvoice); ok && issued.Status.PaymentRequest != "" &&
 		!slices.Contains(r.invoices, issued.Status.PaymentRequest) {
 		// A customer pays the first BOLT11 that can be read, at once.
 		if r.invoices = append(r.invoices, issued.Status.PaymentRequest); len(r.invoices) == 1 {
 			r.settle(issued.Status.PaymentRequest, false)
 		}
+	}
+}
+
+// signs is what a person does who reads what is to be signed.
+func (r *trial) signs(object client.Object, request *v1alpha1.SigningRequest) {
+	r.t.Helper()
+	signature := testkit.MakePaymentSignature(referenceTo(object), request.Attempt, signPSBT(r.people, request.PSBT, r.t))
+	signature.Namespace, signature.Name = object.GetNamespace(), fmt.Sprintf("signature-%s-%d-%s", object.GetUID(), request.Attempt, request.Txid[:12])
+	switch err := r.api.Create(r.t.Context(), signature); {
+	case err == nil:
+		r.signatures++
+	case !apierrors.IsAlreadyExists(err):
+		r.t.Fatalf("creating a signature: %v", err)
 	}
 }
 
@@ -282,7 +314,7 @@ const maxTrialPasses = 300
 func (r *trial) run() {
 	r.t.Helper()
 	for range maxTrialPasses {
-		before := r.struck
+		before, signed := r.struck, r.signatures
 		result, err := r.reconcile(r.object)
 		if err != nil && errors.Is(err, reconcile.TerminalError(nil)) {
 			r.t.Fatalf("an invariant of the operator broke: %v", err)
@@ -293,7 +325,7 @@ func (r *trial) run() {
 			r.restore = nil
 		}
 		after := result.RequeueAfter
-		if err != nil || mended {
+		if err != nil || mended || r.signatures > signed {
 			after = time.Second
 		}
 		if err == nil && before == r.struck && !mended && r.exists(r.object) {
@@ -355,6 +387,12 @@ func (r *trial) outcome() *outcome {
 	r.t.Helper()
 	r.clock.Step(2 * time.Hour)
 	r.sandbox.Advance()
+	if r.kind == "Wallet" && r.exists(r.object) {
+		// A wallet is looked at for ever, and a list that answers by now says what was not known before.
+		if _, err := r.reconcile(r.object); err != nil {
+			r.later = append(r.later, err.Error())
+		}
+	}
 	r.rest20()
 	found := &outcome{
 		operation: r.operation, manifest: r.manifest, trace: r.trace, invoices: r.invoices, later: r.later, told: map[string]int{},

@@ -246,8 +246,8 @@ func (o *outcome) judgeUnknown(fail failing) {
 
 // order of the phases of a record within an attempt.
 var phaseOrder = map[v1alpha1.RecordPhase]int{
-	v1alpha1.RecordClaimed: 1, v1alpha1.RecordBegan: 2, v1alpha1.RecordSubmitting: 3, v1alpha1.RecordSubmitted: 4,
-	v1alpha1.RecordFailed: 5, v1alpha1.RecordCancelled: 5, v1alpha1.RecordUnknown: 5, v1alpha1.RecordSucceeded: 6,
+	v1alpha1.RecordClaimed: 1, v1alpha1.RecordBegan: 2, v1alpha1.RecordAwaitingSignature: 3, v1alpha1.RecordSubmitting: 4,
+	v1alpha1.RecordSubmitted: 5, v1alpha1.RecordFailed: 6, v1alpha1.RecordCancelled: 6, v1alpha1.RecordUnknown: 6, v1alpha1.RecordSucceeded: 7,
 }
 
 // judgeRecords checks that records only go forward (I10), and that nothing is called not sent, or failed, while its end may land (R5).
@@ -291,7 +291,7 @@ func backward(was, is *v1alpha1.PaymentJournal) string {
 		return fmt.Sprintf("%s after Unknown, and nobody resolved it", is.Phase)
 	case phaseOrder[is.Phase] >= phaseOrder[was.Phase]:
 		return ""
-	case is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordBegan || was.Phase == v1alpha1.RecordSubmitting):
+	case is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordBegan || was.Phase == v1alpha1.RecordAwaitingSignature || was.Phase == v1alpha1.RecordSubmitting):
 		return "" // proved not to be sent
 	case is.Phase == v1alpha1.RecordClaimed && nothingSent && (was.Phase == v1alpha1.RecordFailed || was.Phase == v1alpha1.RecordCancelled):
 		return ""

@@ -58,8 +58,8 @@ func (c *PaymentCollector) Collect(into chan<- prometheus.Metric) {
 
 func (c *PaymentCollector) count(into chan<- prometheus.Metric, kind string, phases map[v1alpha1.PaymentPhase]int) {
 	for _, phase := range []v1alpha1.PaymentPhase{
-		v1alpha1.PaymentPending, v1alpha1.PaymentPlanned, v1alpha1.PaymentAwaitingApproval, v1alpha1.PaymentSubmitting, v1alpha1.PaymentInFlight, v1alpha1.PaymentSucceeded, v1alpha1.PaymentFailed,
-		v1alpha1.PaymentUnknown,
+		v1alpha1.PaymentPending, v1alpha1.PaymentPlanned, v1alpha1.PaymentAwaitingApproval, v1alpha1.PaymentAwaitingSignature,
+		v1alpha1.PaymentSubmitting, v1alpha1.PaymentInFlight, v1alpha1.PaymentSucceeded, v1alpha1.PaymentFailed, v1alpha1.PaymentUnknown,
 	} {
 		into <- prometheus.MustNewConstMetric(c.payments, prometheus.GaugeValue, float64(phases[phase]), kind, string(phase))
 	}

@@ -44,11 +44,12 @@ func (o onchainPayable) copy() payable                             { return onch
 func (o onchainPayable) walletReference() v1alpha1.WalletReference { return o.Spec.WalletRef }
 func (o onchainPayable) suspended() bool                           { return o.Spec.Suspend }
 
-func (o onchainPayable) phase() v1alpha1.PaymentPhase        { return o.Status.Phase }
-func (o onchainPayable) mode() v1alpha1.PaymentMode          { return modeOf(v1alpha1.PaymentMode(o.Spec.Mode)) }
-func (o onchainPayable) plan() *v1alpha1.PaymentPlan         { return o.Status.Plan }
-func (o onchainPayable) showPlan(plan *v1alpha1.PaymentPlan) { o.Status.Plan = plan }
-func (o onchainPayable) recordName() string                  { return o.Status.RecordRef }
+func (o onchainPayable) phase() v1alpha1.PaymentPhase                 { return o.Status.Phase }
+func (o onchainPayable) mode() v1alpha1.PaymentMode                   { return modeOf(o.Spec.Mode) }
+func (o onchainPayable) plan() *v1alpha1.PaymentPlan                  { return o.Status.Plan }
+func (o onchainPayable) showPlan(plan *v1alpha1.PaymentPlan)          { o.Status.Plan = plan }
+func (o onchainPayable) showSigning(request *v1alpha1.SigningRequest) { o.Status.Signing = request }
+func (o onchainPayable) recordName() string                           { return o.Status.RecordRef }
 
 func (o onchainPayable) lifetime() (*int32, *metav1.Time) {
 	return o.Spec.TTLSecondsAfterFinished, o.Status.CompletedAt

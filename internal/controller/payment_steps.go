@@ -37,9 +37,14 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 		}
 		result, err := r.Spender.Attempt(ctx, r.facts.Order, r.facts.Record, r.session, r.permitStart)
 		return r.took(ctx, result, err)
+	case payment.Finish:
+		result, err := r.Spender.Finish(ctx, r.facts.Order, r.facts.Record, r.session, r.facts.Given.Signature, r.permitStart)
+		return r.took(ctx, result, err)
 	case payment.Repeat:
 		result, err := r.Spender.Repeat(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)
 		return r.took(ctx, result, err)
+	case payment.ClaimSend:
+		return r.claimSend(ctx)
 	case payment.Observe:
 		asked, record := r.Clock.Now(), r.facts.Record
 		if record == nil {
@@ -80,6 +85,7 @@ func (r *pass) took(ctx context.Context, result spender.Result, err error) error
 	if before := r.facts.Record; before.Journal.Phase != result.Record.Journal.Phase || before.Journal.Attempt != result.Record.Journal.Attempt {
 		logRecorded(ctx, result.Record)
 	}
+	r.freed(ctx, r.facts.Record, result.Record)
 	r.facts.Record, r.facts.Held, r.facts.Sighting = result.Record, result.Held, nil
 	return nil
 }
@@ -184,6 +190,25 @@ func (r *pass) claimOrder(ctx context.Context) (bool, error) {
 		claim.Journal.Holder.Kind, claim.Journal.Holder.Namespace, claim.Journal.Holder.Name), r.Clock.Now())
 	r.facts.Record, err = r.Records.Swap(ctx, current, next)
 	return true, err
+}
+
+// claimSend makes the service's id of a send that is followed the record's. Where it is another resource's the record is given up.
+func (r *pass) claimSend(ctx context.Context) error {
+	order, current := r.facts.Order, r.facts.Record
+	name, spec, journal := payment.SendClaim(current, order.Holder, order.SendID)
+	claim, created, err := r.Records.Claim(ctx, name, spec, journal)
+	if err != nil {
+		return err
+	}
+	if created || claim.Spec.RecordRef == current.Name {
+		r.facts.ClaimedSend = order.SendID
+		return nil
+	}
+	next := payment.GiveUp(current.Journal, v1alpha1.ReasonDuplicatePayment, fmt.Sprintf(
+		"%s %s/%s made or follows the send that spec.sendID names, see its status; nothing was sent by this resource: delete it",
+		claim.Journal.Holder.Kind, claim.Journal.Holder.Namespace, claim.Journal.Holder.Name), r.Clock.Now())
+	r.facts.Record, err = r.Records.Swap(ctx, current, next)
+	return err
 }
 
 // permitStart is permit for the first call of an attempt, which limits and approvals must still cover.

@@ -84,6 +84,8 @@ type payable interface {
 	// showPlan writes into the status what the payment does to the wallet; nil where nobody wants to know.
 	showPlan(plan *v1alpha1.PaymentPlan)
 	plan() *v1alpha1.PaymentPlan
+	// showSigning writes into the status what people have to sign now; nil for nothing.
+	showSigning(request *v1alpha1.SigningRequest)
 	copy() payable
 }
 
@@ -103,6 +105,9 @@ type pass struct {
 	facts   payment.Facts
 	// standing is what is left of the wallet's budget, where it has one and it was looked at.
 	standing *limits.Standing
+	// unsigned is the PSBT that people have to sign, of the attempt unsignedAttempt, once it was read.
+	unsigned        string
+	unsignedAttempt int32
 	// inLine tells that it waits for its turn at the wallet, and will be called.
 	inLine bool
 }
@@ -197,10 +202,16 @@ func (r *pass) observe(ctx context.Context) error {
 	if r.facts.Record, err = r.Records.Get(ctx, r.facts.Order.RecordName()); err != nil {
 		return err
 	}
+	if err := r.observeSignature(ctx); err != nil {
+		return err
+	}
 	if record := r.facts.Record; record != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && record.Journal.Phase == v1alpha1.RecordSubmitting {
 		if r.facts.ClaimedSend, err = r.Records.ClaimedSend(ctx, record); err != nil {
 			return err
 		}
+	}
+	if r.facts.Mode == v1alpha1.ModeObserve {
+		return nil // nothing starts, so that nothing is asked that may keep it from starting
 	}
 	if r.wallet != nil && r.facts.Order.Kind == v1alpha1.RecordOnchainSend && r.facts.NoSpending == nil {
 		if r.facts.NoSpending, err = r.journalObstacle(ctx, known.XpubVanilla); err != nil {
@@ -234,7 +245,7 @@ func (r *pass) gate(ctx context.Context) (err error) {
 	}
 	var approvals v1alpha1.PaymentApprovalList
 	holder := r.facts.Order.Holder
-	if err := r.Reader.List(ctx, &approvals, client.InNamespace(holder.Namespace), client.MatchingFields{approvalField: holder.UID}); err != nil {
+	if err := r.Reader.List(ctx, &approvals, client.InNamespace(holder.Namespace), client.MatchingFields{referenceField: holder.UID}); err != nil {
 		return fmt.Errorf("listing PaymentApprovals: %w", err)
 	}
 	need := approval.Need{
@@ -247,8 +258,8 @@ func (r *pass) gate(ctx context.Context) (err error) {
 	return nil
 }
 
-// approvalField is the field by which the API server selects PaymentApprovals.
-const approvalField = "spec.paymentRef.uid"
+// referenceField is the field by which the API server selects PaymentApprovals and PaymentSignatures.
+const referenceField = "spec.paymentRef.uid"
 
 func approvedCondition(state approval.State, missing *payment.Obstacle) *metav1.Condition {
 	if missing != nil {
@@ -356,6 +367,7 @@ func (r *pass) observeWallet(ctx context.Context, known *v1alpha1.RecordWallet) 
 	if r.wallet = used.wallet; r.wallet != nil {
 		r.facts.Profile = r.wallet.Spec.Endpoint.Profile
 		r.facts.Suspended = r.facts.Suspended || r.wallet.Spec.Suspend
+		r.facts.PeopleSign = peopleSign(r.wallet)
 	}
 	if used.unusable != nil {
 		r.facts.Waiting = used.unusable
@@ -391,7 +403,7 @@ func (r *pass) journalObstacle(ctx context.Context, xpubVanilla string) (*paymen
 	case epoch.Journal.Reason == v1alpha1.ReasonJournalLost && r.wallet.Spec.AcknowledgedEpoch != epoch.Spec.Epoch:
 		return &payment.Obstacle{
 			Reason: v1alpha1.ReasonJournalLost, RetryAfter: max(r.facts.Order.StartBefore.Sub(r.Clock.Now()), 0),
-			Message: fmt.Sprintf("the service shows earlier payments of Wallet %s of which no record exists, so this send may already have been made; "+
+			Message: fmt.Sprintf("the service shows payments of Wallet %s of which no record exists, so this send may already have been made; "+
 				"make sure that it was not, then set the Wallet's spec.acknowledgedEpoch to %s", r.wallet.Name, epoch.Spec.Epoch),
 		}, nil
 	}
@@ -411,6 +423,7 @@ func (r *pass) write(ctx context.Context, decision payment.Decision) error {
 			return err
 		}
 		logRecorded(ctx, updated)
+		r.freed(ctx, r.facts.Record, updated)
 		r.facts.Record = updated
 		r.facts.Sighting = nil
 	}
@@ -431,6 +444,11 @@ func (r *pass) rest(ctx context.Context, decision payment.Decision) (ctrl.Result
 	}
 	r.object.project(r.facts.Order, r.facts.Record, &r.facts, decision.Projection, r.Clock.Now())
 	r.object.showPlan(r.plan(decision.Projection))
+	signing, err := r.signing(ctx)
+	if err != nil {
+		return resultFor(err)
+	}
+	r.object.showSigning(signing)
 	if err := r.Status.Write(ctx, r.before.inner(), r.object.inner()); err != nil {
 		return resultFor(err)
 	}
@@ -500,10 +518,13 @@ func (r *pass) settle(ctx context.Context) error {
 	if !controllerutil.ContainsFinalizer(r.object.inner(), v1alpha1.Finalizer) {
 		return nil
 	}
-	if record := r.facts.Record; record != nil && r.facts.Order != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && record.Journal.Attempt > 0 &&
+	if record := r.facts.Record; record != nil && r.facts.Order != nil && record.Journal.Attempt > 0 &&
 		payment.SameHolder(record.Journal.Holder, r.facts.Order.Holder) {
-		if err := r.Records.DropPSBTs(ctx, record); err != nil {
-			return err
+		shown := record.Journal.SignBefore != nil || record.Journal.UnsignedAttempts > 0
+		if record.Spec.Kind == v1alpha1.RecordOnchainSend || shown {
+			if err := r.Records.DropPSBTs(ctx, record, shown); err != nil {
+				return err
+			}
 		}
 	}
 	return client.IgnoreNotFound(r.patchFinalizer(ctx, controllerutil.RemoveFinalizer))

@@ -142,8 +142,8 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 // walletField is the index of resources by the Wallet that they name, as namespace/name.
 const walletField = "spec.walletRef"
 
-// walletUsers are the kinds that name a Wallet, and where. Each is of the Wallet's shard. A PaymentApproval, which names one too, is not:
-// every manager is told of all of them, and who approves need not know of shards.
+// walletUsers are the kinds that name a Wallet, and where. Each is of the Wallet's shard. A PaymentApproval and a PaymentSignature, which
+// name one too, are not: every manager is told of all of them, and who approves or signs need not know of shards.
 var walletUsers = map[client.Object]func(client.Object) v1alpha1.WalletReference{
 	&v1alpha1.LightningInvoice{}: func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.LightningInvoice).Spec.WalletRef },
 	&v1alpha1.LightningPayment{}: func(o client.Object) v1alpha1.WalletReference { return o.(*v1alpha1.LightningPayment).Spec.WalletRef },
@@ -209,7 +209,8 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		}
 		switch setup.object.(type) {
 		case *v1alpha1.LightningPayment, *v1alpha1.OnchainSend:
-			building.Watches(&v1alpha1.PaymentApproval{}, handler.EnqueueRequestsFromMapFunc(approved(setup.name)))
+			building.Watches(&v1alpha1.PaymentApproval{}, handler.EnqueueRequestsFromMapFunc(concerned(setup.name)))
+			building.Watches(&v1alpha1.PaymentSignature{}, handler.EnqueueRequestsFromMapFunc(concerned(setup.name)))
 		}
 		if setup.told != "" && c.Queues != nil {
 			building.WatchesRawSource(c.Queues.source(setup.told))
@@ -255,10 +256,16 @@ func walletChanged() predicate.Predicate {
 	}
 }
 
-// approved maps a PaymentApproval to the payment of a kind that it is of, whether it came or went.
-func approved(kind string) handler.MapFunc {
+// concerned maps a PaymentApproval or a PaymentSignature to the payment of a kind that it is of, whether it came or went.
+func concerned(kind string) handler.MapFunc {
 	return func(_ context.Context, object client.Object) []reconcile.Request {
-		payment := object.(*v1alpha1.PaymentApproval).Spec.PaymentRef
+		var payment v1alpha1.PaymentReference
+		switch of := object.(type) {
+		case *v1alpha1.PaymentApproval:
+			payment = of.Spec.PaymentRef
+		case *v1alpha1.PaymentSignature:
+			payment = of.Spec.PaymentRef
+		}
 		if !strings.EqualFold(payment.Kind, kind) {
 			return nil
 		}

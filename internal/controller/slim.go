@@ -6,11 +6,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
 )
 
 // Slim takes from an object what no controller reads before a cache keeps it: who managed which field, and the manifest that kubectl
-// applied, which together are most of a finished resource. What is written is the difference to what was read, so that neither is lost at
-// the API server.
+// applied, which together are most of a finished resource, and what people signed, which is read when it is needed. What is written is the
+// difference to what was read, so that nothing is lost at the API server.
 func Slim(object any) (any, error) {
 	object, err := cache.TransformStripManagedFields()(object)
 	if err != nil {
@@ -27,6 +29,9 @@ func Slim(object any) (any, error) {
 			kept = nil
 		}
 		accessor.SetAnnotations(kept)
+	}
+	if signature, ok := object.(*v1alpha1.PaymentSignature); ok {
+		signature.Spec.PSBT = "" // which payment it is of wakes that payment
 	}
 	return object, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/testkit"
 )
 
 func TestSlim(t *testing.T) {
@@ -36,6 +37,12 @@ func TestSlim(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+	signature := testkit.MakePaymentSignature(v1alpha1.PaymentReference{Kind: "OnchainSend", Name: "payroll", UID: "1"}, 2, "cHNidP8=")
+	want := signature.DeepCopy()
+	want.Spec.PSBT = ""
+	if got, err := controller.Slim(signature); err != nil || cmp.Diff(want, got) != "" {
+		t.Errorf("a signature became %v, %v", got, err)
 	}
 	tombstone := toolscache.DeletedFinalStateUnknown{Key: "team/rent"}
 	if got, err := controller.Slim(tombstone); err != nil || got != tombstone {

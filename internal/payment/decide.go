@@ -25,16 +25,20 @@ const (
 	Estimate
 	// Claim: create the record, or take over one that was cancelled.
 	Claim
-	// Submit: the wallet's critical section, from look-up to end.
+	// Submit: the wallet's critical section, from look-up to end; where people sign, to what they have to sign.
 	Submit
+	// Finish: the rest of the critical section, with the signature that people gave.
+	Finish
 	// Repeat: make the call that moves money again, with the identical PSBT of the same attempt.
 	Repeat
 	// Observe: look at the service.
 	Observe
+	// ClaimSend: make the service's id of a send that is followed the record's.
+	ClaimSend
 )
 
 func (s Step) String() string {
-	return [...]string{"Rest", "Continue", "Estimate", "Claim", "Submit", "Repeat", "Observe"}[s]
+	return [...]string{"Rest", "Continue", "Estimate", "Claim", "Submit", "Finish", "Repeat", "Observe", "ClaimSend"}[s]
 }
 
 // Facts is everything that Decide looks at: what is declared, recorded and observed.
@@ -61,7 +65,12 @@ type Facts struct {
 	Approval *metav1.Condition
 	// Mode is spec.mode; empty is ModeApply.
 	Mode v1alpha1.PaymentMode
-	// ClaimedSend is the service's id of the send, where it answered one and the process died before the record said so.
+	// PeopleSign tells that the wallet's payments are signed by people, one by one.
+	PeopleSign bool
+	// Given is what people gave who have to sign; nil where that was not looked at.
+	Given *Given
+	// ClaimedSend is the service's id of the send, where it answered one and the process died before the record said so, or where the id of
+	// one that is followed is the record's.
 	ClaimedSend string
 	// Held is what the last step ran into.
 	Held *Obstacle
@@ -72,6 +81,15 @@ type Facts struct {
 	Profile  v1alpha1.ServerProfile
 	// Resolution is the value of the resolve annotation, a person's word on an unknown outcome.
 	Resolution string
+}
+
+// Given is what people gave for one attempt, and counts for no other.
+type Given struct {
+	Attempt int32
+	// Signature is the signed PSBT, empty for none. Problem is why one that they gave is none.
+	Signature, Problem string
+	// Unpublished tells that what they have to sign is gone.
+	Unpublished bool
 }
 
 // Projection is what the resource's status says.
@@ -105,11 +123,18 @@ type Decision struct {
 //	                  not approved                                  Rest
 //	                  otherwise                                     Claim
 //	another's         any                                           Rest (dead end, names the holder)
+//	Claimed           followed, and the send is another one         give up: Failed
+//	                  followed, its id is not the record's yet      ClaimSend
 //	Claimed, Began    deleting                                      give up: Cancelled
 //	                  invalid, time over                            give up: Failed
 //	                  waiting, suspended, refused a moment ago      Rest
 //	                  above a limit, not approved, other modes      Rest
 //	                  otherwise                                     Submit
+//	AwaitingSignature deleting, invalid, time over                  give up, as above
+//	                  the window is over, nobody signs any more     Claimed, for another attempt
+//	                  waiting, suspended, above a limit …           Rest, until the window is over
+//	                  a signature is there                          Finish
+//	                  otherwise                                     Rest, until the window is over
 //	Submitting        Lightning                                     Observe, by payment hash
 //	                  on-chain, service answers repetitions         Repeat
 //	                  on-chain, otherwise, or deleting              Unknown
@@ -141,11 +166,14 @@ func Decide(f Facts, policy Policy, now time.Time) Decision {
 	}
 	changed := !SameWallet(record.Spec.Wallet, f.Order.Wallet)
 	switch record.Journal.Phase {
-	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan:
+	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordAwaitingSignature:
 		if changed && !f.Deleting && f.Waiting == nil {
 			// Nothing was submitted: give the record up and claim it again for the wallet as it is now.
 			next := GiveUp(record.Journal, v1alpha1.ReasonCancelled, "the wallet's keys or service changed before anything was sent", now)
 			return Decision{Step: Continue, Journal: &next, Hold: true}
+		}
+		if record.Journal.Phase == v1alpha1.RecordAwaitingSignature {
+			return decideAwaiting(f, policy, now)
 		}
 		return decideClaimed(f, policy, now)
 	case v1alpha1.RecordSubmitting, v1alpha1.RecordSubmitted:
@@ -182,10 +210,38 @@ func (f Facts) adopts() bool {
 	return f.tooLate() || f.Mode == v1alpha1.ModeObserve
 }
 
+// unobservable reports whether nothing at the service can be what the manifest means to follow.
+func (f Facts) unobservable() bool {
+	if f.Mode != v1alpha1.ModeObserve || f.Invalid == nil {
+		return false
+	}
+	late := f.Invalid.Reason == v1alpha1.ReasonInvoiceExpired || f.Invalid.Reason == v1alpha1.ReasonValidityElapsed
+	return f.contradicted() || !late && f.Order != nil && f.Order.Kind == v1alpha1.RecordOnchainSend
+}
+
+// another is the dead end of a resource that follows a send which is not the one that it declares; nil where it is.
+func (f Facts) another() *Obstacle {
+	if f.Order.SendID == "" {
+		return nil
+	}
+	wrong := f.Order.mismatch(*f.Sighting)
+	if wrong == "" {
+		return nil
+	}
+	return deadEnd(v1alpha1.ReasonAmountMismatch, "spec.sendID names another send than is declared: the service answers for it, and %s; "+
+		"nothing was sent by this resource: declare in a new one what is to be followed", wrong)
+}
+
 // notSeen is what a payment says that is only followed.
-var notSeen = &Obstacle{
-	Reason: v1alpha1.ReasonNotSeen, RetryAfter: time.Minute,
-	Message: "the service shows no payment of this invoice; it is looked for again, and spec.mode Observe never makes one",
+func (f Facts) notSeen() *Obstacle {
+	what := "no payment of this invoice"
+	if f.Order.SendID != "" {
+		what = "no send " + printable(f.Order.SendID, 128)
+	}
+	return &Obstacle{
+		Reason: v1alpha1.ReasonNotSeen, RetryAfter: time.Minute,
+		Message: "the service shows " + what + "; it is looked for again, and spec.mode Observe never makes one",
+	}
 }
 
 // onlyPlanned holds a payment that was to be made and is only planned now.
@@ -266,6 +322,8 @@ func decideUnclaimed(f Facts, now time.Time) Decision {
 	case f.GivenUp != nil:
 		// What was called failed may have been paid in another way since: it stays failed, whatever is possible now.
 		return f.stop(f.GivenUp)
+	case f.unobservable():
+		return f.stop(f.Invalid)
 	case f.Invalid != nil && f.Invalid.Reason == v1alpha1.ReasonValidityElapsed && f.NoSpending != nil && f.NoSpending.Reason == v1alpha1.ReasonJournalLost:
 		// It was held because it may have been made before the records were lost; its time is over, and that nobody knows.
 		return f.stop(deadEnd(f.Invalid.Reason, "records of earlier payments of the wallet were lost, and whether this was sent before nobody here knows: look for it on the chain. Now it is not sent any more: %s", f.Invalid.Message))
@@ -274,6 +332,9 @@ func decideUnclaimed(f Facts, now time.Time) Decision {
 	case f.adopts() && f.Order != nil && f.Sighting == nil:
 		return Decision{Step: Observe}
 	case f.adopts() && f.Order != nil && f.Sighting.Presence == Outbound:
+		if another := f.another(); another != nil {
+			return f.stop(another)
+		}
 		return Decision{Step: Claim, Hold: true}
 	case f.Invalid != nil:
 		return f.stop(f.Invalid)
@@ -282,7 +343,7 @@ func decideUnclaimed(f Facts, now time.Time) Decision {
 	case f.Order == nil:
 		return f.stop(&Obstacle{Reason: v1alpha1.ReasonProgressing, Message: "resolving what to pay"})
 	case f.Mode == v1alpha1.ModeObserve:
-		return f.stop(notSeen)
+		return f.stop(f.notSeen())
 	case f.Suspended:
 		return f.stop(suspended)
 	case f.NoSpending != nil:
@@ -311,7 +372,7 @@ var suspended = &Obstacle{Reason: v1alpha1.ReasonSuspended, Message: "held by sp
 // counts.
 func decideWithoutOrder(f Facts, now time.Time) Decision {
 	switch f.Record.Journal.Phase {
-	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan:
+	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordAwaitingSignature:
 		if f.Deleting {
 			return cancel(f.Record.Journal, now)
 		}
@@ -346,7 +407,7 @@ func decideDuplicate(f Facts) Decision {
 		"%s %s/%s pays this invoice, or paid it, see its status; nothing was sent by this resource: ask the payee for another invoice, or delete this resource",
 		holder.Kind, holder.Namespace, holder.Name)
 	switch f.Record.Journal.Phase {
-	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordSubmitting:
+	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordAwaitingSignature, v1alpha1.RecordSubmitting:
 		// It may still be given up, and then this resource pays: that must not happen to one that was called failed.
 		obstacle.DeadEnd, obstacle.RetryAfter = false, duplicatePoll
 	}
@@ -372,7 +433,7 @@ func SameOrder(record *v1alpha1.PaymentRecord, order *Order) bool {
 	return strings.EqualFold(record.Spec.PaymentRequest, spec.PaymentRequest) &&
 		record.Spec.Destination == spec.Destination &&
 		equal(record.Spec.AmountSats, spec.AmountSats) && equal(record.Spec.Asset, spec.Asset) &&
-		record.Spec.FeeRate == spec.FeeRate
+		record.Spec.FeeRate == spec.FeeRate && record.Spec.RequestID == spec.RequestID
 }
 
 func equal[T comparable](a, b *T) bool {
@@ -387,6 +448,11 @@ var Adopted = Event{
 	Reason: v1alpha1.EventAdopted, Message: "the service already has a payment of this invoice; its outcome is taken over and nothing is sent",
 }
 
+// AdoptedSend tells that a send that is followed was found at the service.
+var AdoptedSend = Event{
+	Reason: v1alpha1.EventAdopted, Message: "the service has the send that spec.sendID names; its outcome is followed and nothing is sent",
+}
+
 // decideClaimed is for a payment that is recorded and of which nothing was submitted.
 func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
@@ -398,6 +464,8 @@ func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 		return f.rest(journal, f.unasked(), f.unasked().RetryAfter)
 	case adopts && f.Sighting == nil:
 		return Decision{Step: Observe, Hold: true}
+	case adopts && f.Sighting.Presence == Outbound && f.Order.SendID != "":
+		return decideFollowed(f, policy, now)
 	case adopts && f.Sighting.Presence == Outbound:
 		next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true, Events: append(events, Adopted)}
@@ -406,24 +474,97 @@ func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 		return Decision{Step: Continue, Journal: &next, Hold: true}
 	case f.Waiting != nil:
 		return f.rest(journal, f.Waiting, f.Waiting.RetryAfter)
-	case f.Mode == v1alpha1.ModeObserve:
-		return f.rest(journal, notSeen, notSeen.RetryAfter)
-	case f.Mode == v1alpha1.ModePlan:
-		return f.rest(journal, onlyPlanned, 0)
-	case f.Suspended:
-		return f.rest(journal, suspended, 0)
-	case f.NoSpending != nil:
-		return f.rest(journal, f.NoSpending, f.NoSpending.RetryAfter)
-	case f.Blocked != nil:
-		return f.rest(journal, f.Blocked, f.Blocked.RetryAfter)
-	case f.Unapproved != nil:
-		return f.rest(journal, f.Unapproved, f.Unapproved.RetryAfter)
-	case f.Held != nil:
-		return f.rest(journal, f.Held, f.Held.RetryAfter)
+	case f.held() != nil:
+		return f.rest(journal, f.held(), f.held().RetryAfter)
 	case journal.RetryAfter != nil && now.Before(journal.RetryAfter.Time):
 		return f.rest(journal, &Obstacle{Reason: orProgressing(journal.Reason), Message: journal.Message}, journal.RetryAfter.Sub(now))
 	}
 	return Decision{Step: Submit, Hold: true}
+}
+
+// decideFollowed takes over a send that the service shows. Its id is claimed before: no other resource has it then.
+func decideFollowed(f Facts, policy Policy, now time.Time) Decision {
+	journal := f.Record.Journal
+	if another := f.another(); another != nil {
+		next := GiveUp(journal, another.Reason, another.Message, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	}
+	if f.ClaimedSend != f.Order.SendID {
+		return Decision{Step: ClaimSend, Hold: true}
+	}
+	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
+	return Decision{Step: Continue, Journal: &next, Hold: true, Events: append(events, AdoptedSend)}
+}
+
+// held is what keeps a payment that is recorded from going on, whatever was begun of it; nil for nothing.
+func (f Facts) held() *Obstacle {
+	switch {
+	case f.Mode == v1alpha1.ModeObserve:
+		return f.notSeen()
+	case f.Mode == v1alpha1.ModePlan:
+		return onlyPlanned
+	case f.Suspended:
+		return suspended
+	case f.NoSpending != nil:
+		return f.NoSpending
+	case f.Blocked != nil:
+		return f.Blocked
+	case f.Unapproved != nil:
+		return f.Unapproved
+	}
+	return f.Held
+}
+
+// decideAwaiting is for a payment that people have to sign. It waits until the window of the attempt is over, whatever else keeps it: then
+// the wallet is free for others, and another attempt begins with another PSBT.
+func decideAwaiting(f Facts, policy Policy, now time.Time) Decision {
+	journal := f.Record.Journal
+	left := time.Duration(0)
+	if journal.SignBefore != nil {
+		left = journal.SignBefore.Sub(now)
+	}
+	given, looked := Given{}, f.Given != nil && f.Given.Attempt == journal.Attempt
+	if looked {
+		given = *f.Given
+	}
+	wait := func(obstacle *Obstacle) Decision {
+		after := left
+		if obstacle.RetryAfter > 0 {
+			after = min(after, obstacle.RetryAfter)
+		}
+		return f.rest(journal, obstacle, after)
+	}
+	switch {
+	case f.Deleting:
+		return cancel(journal, now)
+	case f.Invalid != nil:
+		next := GiveUp(journal, f.Invalid.Reason, f.Invalid.Message, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	case left <= 0:
+		next := Unsigned(journal, "there was no signature in time", policy, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	case f.Waiting != nil:
+		return wait(f.Waiting)
+	case !f.PeopleSign:
+		next := Unsigned(journal, "the Wallet's signer is not Manual any more", policy, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	case given.Unpublished:
+		next := Unsigned(journal, "what was to be signed is gone", policy, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	case f.held() != nil:
+		return wait(f.held())
+	case given.Signature != "":
+		return Decision{Step: Finish, Hold: true}
+	case given.Problem != "":
+		return wait(&Obstacle{Reason: v1alpha1.ReasonSignatureRejected, Message: given.Problem})
+	}
+	awaiting := &Obstacle{Reason: v1alpha1.ReasonAwaitingSignature, Message: fmt.Sprintf(
+		"attempt %d waits until %s for a PaymentSignature of status.signing.psbt; nothing was sent yet",
+		journal.Attempt, journal.SignBefore.UTC().Format(time.RFC3339))}
+	if !looked {
+		awaiting.RetryAfter = time.Second // it was published just now, and may be signed already
+	}
+	return wait(awaiting)
 }
 
 func orProgressing(reason string) string {
@@ -575,6 +716,10 @@ func looksAgain(order *Order, journal *v1alpha1.PaymentJournal) bool {
 		journal.CompletedAt != nil && journal.RecheckedAt == nil
 }
 
+// lastLook is for how long a service that shows nothing of a failed payment is asked again: it may be one that cannot tell now, and then
+// shows that the payment completed after all.
+const lastLook = time.Hour
+
 // decideFailed looks at a failed payment a last time.
 func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
@@ -594,7 +739,7 @@ func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision 
 		return wait(time.Minute)
 	case f.Sighting == nil:
 		return Decision{Step: Observe, Hold: true}
-	case f.Sighting.Presence == NoAnswer:
+	case f.Sighting.Presence == NoAnswer, f.Sighting.Presence == NotSeen && now.Before(due.Add(lastLook)):
 		return wait(time.Minute)
 	}
 	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
@@ -621,13 +766,14 @@ func decideUnknown(f Facts, now time.Time) Decision {
 }
 
 // Resolve returns the journal of an unknown outcome with a person's word on it: "<record UID>:<attempt>:paid:<id>" or
-// "<record UID>:<attempt>:notpaid". UID and attempt make the word good for one doubt only: a copy left in Git resolves no later one.
+// "<record UID>:<attempt>:notpaid". UID and attempt make the word good for one doubt only: a copy left in Git resolves no later one. A send
+// that was only followed has no attempt, which is 0, or nothing between the colons, as kubectl prints it.
 // It returns false for anything else.
 func Resolve(record *v1alpha1.PaymentRecord, resolution string, now time.Time) (v1alpha1.PaymentJournal, bool) {
 	next := *record.Journal.DeepCopy()
 	parts := strings.SplitN(resolution, ":", 4)
 	if next.Phase != v1alpha1.RecordUnknown || len(parts) < 3 || len(resolution) > 512 || record.UID == "" ||
-		parts[0] != string(record.UID) || parts[1] != fmt.Sprint(next.Attempt) {
+		parts[0] != string(record.UID) || parts[1] != fmt.Sprint(next.Attempt) && (parts[1] != "" || next.Attempt != 0) {
 		return next, false
 	}
 	switch {
@@ -762,7 +908,10 @@ func Project(journal *v1alpha1.PaymentJournal, obstacle *Obstacle) Projection {
 		return project(v1alpha1.PaymentUnknown, readiness.DeadEnd, metav1.ConditionUnknown, v1alpha1.ReasonOutcomeUnknown, journal.Message)
 	}
 	phase := v1alpha1.PaymentPending
-	if obstacle != nil {
+	switch {
+	case journal.Phase == v1alpha1.RecordAwaitingSignature:
+		phase = v1alpha1.PaymentAwaitingSignature
+	case obstacle != nil:
 		phase = waitingPhase(obstacle.Reason)
 	}
 	return progress(phase, v1alpha1.ReasonProgressing, "the payment is being prepared; nothing was sent yet")

@@ -78,6 +78,18 @@ func TestDecideInEverySituation(t *testing.T) {
 		"reused name":    duplicate,
 		"no order":       rests(pending, v1alpha1.ReasonProgressing, 0),
 	}
+	// A payment that is being signed waits like one that is claimed, and only as long as it can be signed.
+	awaiting := maps.Clone(claimed)
+	for situation, want := range claimed {
+		if want.Phase == pending && want.Hold && situation != "another holder" {
+			want.Phase = v1alpha1.PaymentAwaitingSignature
+			if want.After == 0 && situation != "no order" {
+				want.After = 14 * time.Minute
+			}
+			awaiting[situation] = want
+		}
+	}
+	signs := rests(v1alpha1.PaymentAwaitingSignature, v1alpha1.ReasonAwaitingSignature, 14*time.Minute)
 	// What was submitted is watched whatever else is so; only who cannot be asked is not.
 	watched := func(phase v1alpha1.PaymentPhase, reason string) map[string]outcome {
 		return map[string]outcome{
@@ -114,6 +126,7 @@ func TestDecideInEverySituation(t *testing.T) {
 		{v1alpha1.RecordLightningPayment, "", outcome{Step: Claim}, unclaimed},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordClaimed, outcome{Step: Submit}, claimed},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordBegan, outcome{Step: Submit}, claimed},
+		{v1alpha1.RecordLightningPayment, v1alpha1.RecordAwaitingSignature, signs, awaiting},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordSubmitting, outcome{Step: Observe}, submittingLightning},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordSubmitted, outcome{Step: Observe}, watched(inFlight, v1alpha1.ReasonInFlight)},
 		{v1alpha1.RecordLightningPayment, v1alpha1.RecordSucceeded, succeeded, over},
@@ -123,6 +136,7 @@ func TestDecideInEverySituation(t *testing.T) {
 		{v1alpha1.RecordOnchainSend, "", outcome{Step: Claim}, unclaimed},
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordClaimed, outcome{Step: Submit}, claimed},
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordBegan, outcome{Step: Submit}, claimed},
+		{v1alpha1.RecordOnchainSend, v1alpha1.RecordAwaitingSignature, signs, awaiting},
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordSubmitting, outcome{Step: Repeat}, unclear},
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordSubmitted, outcome{Step: Observe}, watched(inFlight, v1alpha1.ReasonInFlight)},
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordSucceeded, succeeded, over},
@@ -802,6 +816,14 @@ func TestDecide(t *testing.T) {
 			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: func(f *Facts) { f.Sighting = &Sighting{Problem: "502"} },
 			want: failed.after(time.Minute).holding(),
 		},
+		"a failed payment that the service does not show, and cannot tell why, is looked at again": {
+			order: lightning, phase: v1alpha1.RecordFailed, now: recheck.Add(time.Hour - time.Second), change: func(f *Facts) { f.Sighting = &Sighting{Presence: NotSeen} },
+			want: failed.after(time.Minute).holding(),
+		},
+		"a failed payment that the service never shows again is over": {
+			order: lightning, phase: v1alpha1.RecordFailed, now: recheck.Add(time.Hour), change: func(f *Facts) { f.Sighting = &Sighting{Presence: NotSeen} },
+			want: failed.writing(v1alpha1.RecordFailed),
+		},
 		"a failed payment that failed still is over": {
 			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: func(f *Facts) {
 				f.Sighting, f.Record.Journal.FirstFailedAt = seen(StateFailed), at(t0)
@@ -922,14 +944,15 @@ func TestProjectTellsWhatIsKnown(t *testing.T) {
 	type conditions struct{ Succeeded, OutcomeKnown string }
 	order := makeOnchainOrder()
 	for phase, want := range map[v1alpha1.RecordPhase]conditions{
-		v1alpha1.RecordClaimed:    {"Unknown Progressing", "Unknown Progressing"},
-		v1alpha1.RecordBegan:      {"Unknown Progressing", "Unknown Progressing"},
-		v1alpha1.RecordSubmitting: {"Unknown Submitting", "Unknown Submitting"},
-		v1alpha1.RecordSubmitted:  {"Unknown InFlight", "Unknown InFlight"},
-		v1alpha1.RecordSucceeded:  {"True Succeeded", "True Succeeded"},
-		v1alpha1.RecordFailed:     {"False PaymentFailed", "True PaymentFailed"},
-		v1alpha1.RecordCancelled:  {"Unknown Cancelled", "True Cancelled"},
-		v1alpha1.RecordUnknown:    {"Unknown OutcomeUnknown", "False OutcomeUnknown"},
+		v1alpha1.RecordClaimed:           {"Unknown Progressing", "Unknown Progressing"},
+		v1alpha1.RecordBegan:             {"Unknown Progressing", "Unknown Progressing"},
+		v1alpha1.RecordAwaitingSignature: {"Unknown Progressing", "Unknown Progressing"},
+		v1alpha1.RecordSubmitting:        {"Unknown Submitting", "Unknown Submitting"},
+		v1alpha1.RecordSubmitted:         {"Unknown InFlight", "Unknown InFlight"},
+		v1alpha1.RecordSucceeded:         {"True Succeeded", "True Succeeded"},
+		v1alpha1.RecordFailed:            {"False PaymentFailed", "True PaymentFailed"},
+		v1alpha1.RecordCancelled:         {"Unknown Cancelled", "True Cancelled"},
+		v1alpha1.RecordUnknown:           {"Unknown OutcomeUnknown", "False OutcomeUnknown"},
 	} {
 		journal := makeJournal(order, phase)
 		got := map[string]string{}

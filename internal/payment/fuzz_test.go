@@ -81,6 +81,7 @@ func FuzzTransitions(f *testing.F) {
 		}
 		kind := payments[kinds[next(len(kinds), "kind")]]
 		h := newHistory(t, kind.order(), kind.profile, next)
+		h.people = kind.people
 		h.garbage = func(shown *Sighting) {
 			shown.Word, shown.ErrorMessage = text, text
 			switch next(8, "garbage") {
@@ -168,7 +169,7 @@ func (b *bytesOf) now() time.Time {
 
 var recordPhases = []v1alpha1.RecordPhase{
 	v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordSubmitting, v1alpha1.RecordSubmitted, v1alpha1.RecordSucceeded,
-	v1alpha1.RecordFailed, v1alpha1.RecordCancelled, v1alpha1.RecordUnknown,
+	v1alpha1.RecordFailed, v1alpha1.RecordCancelled, v1alpha1.RecordUnknown, v1alpha1.RecordAwaitingSignature,
 }
 
 func (b *bytesOf) order() *Order {
@@ -210,14 +211,16 @@ func (b *bytesOf) sighting(order *Order, text string, number int64) Sighting {
 
 // after are the phases that may follow one.
 var after = map[v1alpha1.RecordPhase]string{
-	v1alpha1.RecordClaimed:    "Claimed Began Submitted Succeeded Failed Cancelled", // the service may have the payment already
-	v1alpha1.RecordBegan:      "Began Claimed Submitting Submitted Succeeded Failed Cancelled",
-	v1alpha1.RecordSubmitting: "Submitting Claimed Submitted Succeeded Failed Unknown",
-	v1alpha1.RecordSubmitted:  "Submitted Succeeded Failed Unknown",
-	v1alpha1.RecordFailed:     "Failed Submitted Succeeded",
-	v1alpha1.RecordUnknown:    "Unknown Succeeded Failed",
-	v1alpha1.RecordSucceeded:  "Succeeded",
-	v1alpha1.RecordCancelled:  "Cancelled",
+	v1alpha1.RecordClaimed: "Claimed Began Submitted Succeeded Failed Cancelled", // the service may have the payment already
+	v1alpha1.RecordBegan:   "Began Claimed Submitting Submitted Succeeded Failed Cancelled",
+	// Of what is being signed nothing was submitted.
+	v1alpha1.RecordAwaitingSignature: "AwaitingSignature Claimed Submitting Failed Cancelled",
+	v1alpha1.RecordSubmitting:        "Submitting Claimed Submitted Succeeded Failed Unknown",
+	v1alpha1.RecordSubmitted:         "Submitted Succeeded Failed Unknown",
+	v1alpha1.RecordFailed:            "Failed Submitted Succeeded",
+	v1alpha1.RecordUnknown:           "Unknown Succeeded Failed",
+	v1alpha1.RecordSucceeded:         "Succeeded",
+	v1alpha1.RecordCancelled:         "Cancelled",
 }
 
 // assertFollows holds what is true of a journal and the next.
@@ -452,6 +455,16 @@ func FuzzDecide(f *testing.F) {
 			facts.Sighting = nil
 		}
 		now := b.now()
+		facts.PeopleSign = b.yes()
+		given := Given{Attempt: int32(b.choose(5)), Unpublished: b.choose(8) == 7}
+		given.Signature, given.Problem = []string{"", text}[b.choose(2)], []string{"", text}[b.choose(2)]
+		if b.yes() {
+			facts.Given = &given
+		}
+		if facts.Record != nil {
+			facts.Record.Journal.SignBefore = b.moment()
+			before = *facts.Record.Journal.DeepCopy()
+		}
 		d := Decide(facts, policy, now)
 		if again := Decide(facts, policy, now); again.Step != d.Step || again.RequeueAfter != d.RequeueAfter || again.Hold != d.Hold {
 			t.Fatalf("on the same facts first %s, then %s", d.Step, again.Step)
@@ -460,7 +473,7 @@ func FuzzDecide(f *testing.F) {
 			t.Fatalf("again after %v, message %q", d.RequeueAfter, d.Projection.Summary.Message)
 		}
 		if facts.Record == nil {
-			if d.Journal != nil || d.Step == Submit || d.Step == Repeat || d.Step == Observe {
+			if d.Journal != nil || d.Step == Submit || d.Step == Finish || d.Step == Repeat || d.Step == Observe {
 				t.Fatalf("%s of what is not recorded", d.Step)
 			}
 			return
@@ -478,6 +491,12 @@ func FuzzDecide(f *testing.F) {
 			if !free || !mine || before.Phase != v1alpha1.RecordClaimed && before.Phase != v1alpha1.RecordBegan ||
 				before.RetryAfter != nil && now.Before(before.RetryAfter.Time) {
 				t.Fatalf("Submit in %s: %+v", before.Phase, facts)
+			}
+		case Finish:
+			if !free || !mine || before.Phase != v1alpha1.RecordAwaitingSignature || !facts.PeopleSign || facts.Given == nil ||
+				given.Attempt != before.Attempt || given.Unpublished || given.Signature == "" ||
+				before.SignBefore == nil || !now.Before(before.SignBefore.Time) {
+				t.Fatalf("Finish in %s: %+v", before.Phase, facts)
 			}
 		case Repeat:
 			if !mine || facts.Suspended || facts.Deleting || facts.NoSpending != nil || facts.Waiting != nil || facts.Held != nil ||

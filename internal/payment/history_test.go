@@ -43,6 +43,9 @@ type history struct {
 	writes     int
 	// resolved tells that the outcome is a person's word.
 	resolved bool
+	// people tells that people sign; signed is the attempt that they signed last.
+	people bool
+	signed int32
 
 	service service
 	calls   []*moneyCall
@@ -112,7 +115,7 @@ func (h *history) land(call *moneyCall) {
 
 // happen is one thing that happens to the payment from outside.
 func (h *history) happen() {
-	switch h.choose(16, "event") {
+	switch h.choose(17, "event") {
 	case 0, 1, 2, 3, 4:
 		h.pass()
 	case 5, 6:
@@ -155,7 +158,16 @@ func (h *history) happen() {
 			h.facts.Order.Holder.UID += "'"
 			h.conditions = nil
 		}
+	case 16:
+		if h.awaits() {
+			h.signed = h.record.Journal.Attempt
+		}
 	}
+}
+
+// awaits reports whether people have to sign now.
+func (h *history) awaits() bool {
+	return h.record != nil && h.record.Journal.Phase == v1alpha1.RecordAwaitingSignature
 }
 
 // progress is what the service does by itself with a payment that it has.
@@ -203,6 +215,13 @@ func (h *history) mayStillMove() bool {
 // pass is one pass of the operator.
 func (h *history) pass() {
 	h.facts.Record, h.facts.Sighting, h.facts.Held, h.facts.FeeEstimateSats = h.record, nil, nil, nil
+	h.facts.PeopleSign, h.facts.Given = h.people, nil
+	if h.awaits() {
+		h.facts.Given = &Given{Attempt: h.record.Journal.Attempt}
+		if h.signed == h.record.Journal.Attempt {
+			h.facts.Given.Signature = "signed"
+		}
+	}
 	for range 20 {
 		d := h.decide()
 		if d.Journal != nil {
@@ -228,7 +247,7 @@ func (h *history) decide() Decision {
 	if diff := cmp.Diff(before, h.facts.Record); diff != "" {
 		h.t.Fatalf("Decide changed the record (-before +after):\n%s", diff)
 	}
-	if (h.facts.Suspended || h.facts.Deleting) && (d.Step == Claim || d.Step == Submit || d.Step == Repeat) {
+	if (h.facts.Suspended || h.facts.Deleting) && (d.Step == Claim || d.Step == Submit || d.Step == Finish || d.Step == Repeat) {
 		h.t.Fatalf("%s of a payment that is suspended (%t) or deleted (%t)", d.Step, h.facts.Suspended, h.facts.Deleting)
 	}
 	if h.facts.Deleting && d.Step == Estimate {
@@ -314,6 +333,10 @@ func (h *history) write(next v1alpha1.PaymentJournal) {
 	if next.Phase == v1alpha1.RecordSubmitting && next.Attempt != last.Attempt {
 		h.t.Fatalf("attempt %d is submitted without having begun", next.Attempt)
 	}
+	if next.Phase == v1alpha1.RecordSubmitting && last.Phase != v1alpha1.RecordSubmitting && h.people &&
+		(last.Phase != v1alpha1.RecordAwaitingSignature || h.signed != last.Attempt || !h.now.Before(last.SignBefore.Time)) {
+		h.t.Fatalf("attempt %d is submitted, and was not signed in time: %+v", next.Attempt, last)
+	}
 	h.record = h.record.DeepCopy()
 	h.record.Journal = next
 }
@@ -331,6 +354,8 @@ func (h *history) act(step Step) {
 		h.claim()
 	case Submit:
 		h.submit()
+	case Finish:
+		h.finish()
 	case Repeat:
 		h.repeat()
 	case Observe:
@@ -417,6 +442,28 @@ func (h *history) submit() {
 		h.facts.Held = &Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: "500", RetryAfter: 30 * time.Second}
 		return
 	}
+	if h.people {
+		h.write(AwaitingSignature(h.record.Journal, makeSigned(), h.facts.Order.SignBefore(15*time.Minute, h.now)))
+		return
+	}
+	h.firstEnd()
+}
+
+// finish is the rest of the critical section, once people signed.
+func (h *history) finish() {
+	switch h.choose(8, "wallet lock") {
+	case 6:
+		h.facts.Held = &Obstacle{Reason: v1alpha1.ReasonWalletBusy, Message: "busy", RetryAfter: time.Second}
+		return
+	case 7:
+		h.write(Unsigned(h.record.Journal, "another payment may have begun", policy, h.now))
+		return
+	}
+	h.firstEnd()
+}
+
+// firstEnd writes an attempt ahead, and submits it.
+func (h *history) firstEnd() {
 	for _, call := range h.calls {
 		if call.done || !call.lands.IsZero() {
 			h.t.Fatalf("attempt %d is submitted while attempt %d took effect or may: %+v", h.record.Journal.Attempt, call.attempt, h.service)
@@ -508,6 +555,10 @@ func (h *history) settle() {
 	for range 200 {
 		h.progress()
 		h.pass()
+		if h.awaits() {
+			h.signed = h.record.Journal.Attempt
+			h.pass()
+		}
 		if h.wakeAfter == 0 {
 			break
 		}
@@ -542,11 +593,14 @@ func (h *history) settle() {
 var payments = map[string]struct {
 	order   func() *Order
 	profile v1alpha1.ServerProfile
+	people  bool
 }{
-	"a Lightning payment":                                {makeLightningOrder, v1alpha1.ProfileConservative},
-	"a send by a service that answers repetitions":       {makeOnchainOrder, v1alpha1.ProfileReference},
-	"a send by a service of which nothing is known":      {makeOnchainOrder, v1alpha1.ProfileConservative},
-	"an asset send by a service that answers repetition": {makeAssetOrder, v1alpha1.ProfileReference},
+	"a Lightning payment":                                {makeLightningOrder, v1alpha1.ProfileConservative, false},
+	"a Lightning payment that people sign":               {makeLightningOrder, v1alpha1.ProfileConservative, true},
+	"a send by a service that answers repetitions":       {makeOnchainOrder, v1alpha1.ProfileReference, false},
+	"a send that people sign":                            {makeOnchainOrder, v1alpha1.ProfileReference, true},
+	"a send by a service of which nothing is known":      {makeOnchainOrder, v1alpha1.ProfileConservative, false},
+	"an asset send by a service that answers repetition": {makeAssetOrder, v1alpha1.ProfileReference, false},
 }
 
 func TestNoHistoryPaysTwice(t *testing.T) {
@@ -554,6 +608,7 @@ func TestNoHistoryPaysTwice(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				h := newHistory(t, kind.order(), kind.profile, func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(t, what) })
+				h.people = kind.people
 				for range rapid.IntRange(0, 60).Draw(t, "events") {
 					h.happen()
 				}

@@ -29,6 +29,8 @@ type Policy struct {
 	RefusalBackoff time.Duration
 	// LongInFlight is after how long in flight a person is told.
 	LongInFlight time.Duration
+	// MaxUnsigned is how many attempts may go by without a signature of the people who have to sign.
+	MaxUnsigned int32
 }
 
 // DefaultPolicy returns the numbers that the operator runs with.
@@ -40,6 +42,7 @@ func DefaultPolicy() Policy {
 		FailureDistance: 30 * time.Second,
 		RefusalBackoff:  30 * time.Second,
 		LongInFlight:    40 * time.Minute,
+		MaxUnsigned:     12,
 	}
 }
 
@@ -129,7 +132,7 @@ func Begin(journal v1alpha1.PaymentJournal, absentBefore bool, now time.Time) v1
 	next.Phase = v1alpha1.RecordBegan
 	next.Attempt++
 	next.StartedAt = at(now)
-	next.SubmittedAt, next.NotAfter, next.RetryAfter = nil, nil, nil
+	next.SubmittedAt, next.NotAfter, next.RetryAfter, next.SignBefore = nil, nil, nil, nil
 	next.FirstAbsentAt, next.FirstFailedAt = nil, nil
 	next.EndCalls = 0
 	next.Txid, next.PSBTDigest, next.Inputs, next.Plan = "", "", nil, nil
@@ -145,9 +148,51 @@ func Submitting(journal v1alpha1.PaymentJournal, signed Signed, now, notAfter ti
 	next.Phase = v1alpha1.RecordSubmitting
 	next.SubmittedAt, next.NotAfter = at(now), at(notAfter)
 	next.EndCalls = 1
+	show(&next, signed)
+	return next
+}
+
+// show writes down what is in the current attempt's transaction.
+func show(next *v1alpha1.PaymentJournal, signed Signed) {
 	next.Txid, next.PSBTDigest, next.Inputs = signed.Txid, signed.Digest, signed.Inputs
 	plan := signed.Plan
 	next.Plan = &plan
+}
+
+// AwaitingSignature is the journal of an attempt that began and that people have to sign before signBefore. What is in it was inspected.
+func AwaitingSignature(journal v1alpha1.PaymentJournal, found Signed, signBefore time.Time) v1alpha1.PaymentJournal {
+	next := *journal.DeepCopy()
+	next.Phase = v1alpha1.RecordAwaitingSignature
+	next.SignBefore = at(signBefore)
+	show(&next, found)
+	return next
+}
+
+// SignBefore is until when an attempt that begins now can be signed: for a window, and no longer than the payment may start.
+func (o *Order) SignBefore(window time.Duration, now time.Time) time.Time {
+	before := now.Add(window)
+	if o.StartBefore.Before(before) {
+		before = o.StartBefore
+	}
+	return before.Truncate(time.Microsecond)
+}
+
+// Unsigned is the journal of an attempt that people did not sign in time, or whose signature cannot be used any more: nothing of it was
+// submitted, and nothing of it will be. Another begins after half a minute, and, the more of them went by, after up to 16: other payments of
+// the wallet come in between. The last is a dead end.
+func Unsigned(journal v1alpha1.PaymentJournal, why string, policy Policy, now time.Time) v1alpha1.PaymentJournal {
+	missed := journal.UnsignedAttempts + 1
+	if missed >= policy.MaxUnsigned {
+		next := GiveUp(journal, v1alpha1.ReasonNotSigned, fmt.Sprintf(
+			"%d attempts were not signed, and nothing was sent: %s; declare a new resource once somebody can sign", missed, why), now)
+		next.UnsignedAttempts = missed
+		return next
+	}
+	next := NotSent(journal, Obstacle{
+		Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("attempt %d was not signed, and nothing was sent: %s; another attempt follows", journal.Attempt, why),
+	}, policy.RefusalBackoff<<min(missed-1, 5), now)
+	next.Refusals = journal.Refusals
+	next.UnsignedAttempts = missed
 	return next
 }
 
@@ -204,7 +249,9 @@ func Sighted(order *Order, journal v1alpha1.PaymentJournal, seen Sighting, profi
 	next := *journal.DeepCopy()
 	key := order.PaymentHash
 	if order.Kind == v1alpha1.RecordOnchainSend {
-		key = journal.RequestID
+		if key = journal.RequestID; key == "" {
+			key = order.SendID
+		}
 	}
 	if next.Phase == v1alpha1.RecordSucceeded || (seen.RequestID != "" && !strings.EqualFold(seen.RequestID, key)) {
 		return next, nil // final, or an answer about something else
@@ -296,6 +343,9 @@ func sightedOnchain(order *Order, next v1alpha1.PaymentJournal, seen Sighting, p
 		next = Undecidable(next, wrong+"; look on the chain for what was paid, then resolve the record", now)
 		return next, []Event{{Warning: true, Reason: v1alpha1.EventWrongOrderExecuted, Message: next.Message}}
 	}
+	if next.RequestID == "" { // it is followed, from here on
+		next.RequestID, next.StartedAt = order.SendID, at(now)
+	}
 	next.FirstAbsentAt = nil
 	next.ServerStatus = Limit(seen.Word, 128)
 	// What was seen once stays known, though a later answer may leave it out.
@@ -336,25 +386,31 @@ func sightedOnchain(order *Order, next v1alpha1.PaymentJournal, seen Sighting, p
 	return next, nil
 }
 
-// wrongOrder returns what is wrong where the service shows, under the id that it answered, another order than ours. A fee that the
-// service took off the amount is not another order.
+// wrongOrder returns what is wrong where the service shows, under the id that it answered, another order than ours.
 func wrongOrder(order *Order, seen Sighting) string {
-	if seen.Destination != "" && !strings.EqualFold(seen.Destination, order.Destination) {
-		return fmt.Sprintf("the service executed another order: it shows %s as the destination of this send", printable(seen.Destination, 100))
+	if wrong := order.mismatch(seen); wrong != "" {
+		return "the service executed another order: " + wrong
 	}
-	if seen.Asset != nil && (order.Asset == nil || *seen.Asset != *order.Asset) {
-		return fmt.Sprintf("the service executed another order: it shows %d of %s as the amount of this send", seen.Asset.Amount,
-			printable(seen.Asset.ID, 80))
+	return ""
+}
+
+// mismatch returns in what the send that the service shows is not the one that is declared; empty where it is, as far as the service says.
+// A fee that the service took off the amount is no difference.
+func (o *Order) mismatch(seen Sighting) string {
+	if seen.Destination != "" && !strings.EqualFold(seen.Destination, o.Destination) {
+		return fmt.Sprintf("it shows %s as the destination of this send", printable(seen.Destination, 100))
 	}
-	if order.Asset != nil {
+	if seen.Asset != nil && (o.Asset == nil || *seen.Asset != *o.Asset) {
+		return fmt.Sprintf("it shows %d of %s as the amount of this send", seen.Asset.Amount, printable(seen.Asset.ID, 80))
+	}
+	if o.Asset != nil {
 		return ""
 	}
-	if requested := seen.AmountSatsRequested; requested != nil && amount.Sat(*requested) != order.AmountSats {
-		return fmt.Sprintf("the service executed another order: it shows %d sat as the amount of this send, declared are %d", *requested,
-			order.AmountSats)
+	if requested := seen.AmountSatsRequested; requested != nil && amount.Sat(*requested) != o.AmountSats {
+		return fmt.Sprintf("it shows %d sat as the amount of this send, declared are %d", *requested, o.AmountSats)
 	}
-	if sent := seen.AmountSatsSent; sent != nil && amount.Sat(*sent) != order.AmountSats && !explainedByFee(order, *sent, seen.FeeSats) {
-		return fmt.Sprintf("the service sent %d sat, declared are %d, and no fee that it names explains the difference", *sent, order.AmountSats)
+	if sent := seen.AmountSatsSent; sent != nil && amount.Sat(*sent) != o.AmountSats && !explainedByFee(o, *sent, seen.FeeSats) {
+		return fmt.Sprintf("it sent %d sat, declared are %d, and no fee that it names explains the difference", *sent, o.AmountSats)
 	}
 	return ""
 }

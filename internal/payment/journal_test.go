@@ -857,14 +857,16 @@ func TestTransitionsLeaveTheirInputAlone(t *testing.T) {
 	lightning, onchain := makeLightningOrder(), makeOnchainOrder()
 	seen := Sighting{Presence: Outbound, State: StateFailed, CloseTxids: []string{"a"}, SweepTxid: "b", FeeSats: new(int64(1))}
 	for name, change := range map[string]func(j v1alpha1.PaymentJournal){
-		"Begin":        func(j v1alpha1.PaymentJournal) { Begin(j, true, minute) },
-		"Submitting":   func(j v1alpha1.PaymentJournal) { Submitting(j, makeSigned(), minute, landed) },
-		"Repeating":    func(j v1alpha1.PaymentJournal) { Repeating(j, landed) },
-		"NotSent":      func(j v1alpha1.PaymentJournal) { NotSent(j, Obstacle{}, 0, minute) },
-		"Refused":      func(j v1alpha1.PaymentJournal) { Refused(j, Obstacle{}, policy, minute) },
-		"GiveUp":       func(j v1alpha1.PaymentJournal) { GiveUp(j, "R", "m", minute) },
-		"Undecidable":  func(j v1alpha1.PaymentJournal) { Undecidable(j, "m", minute) },
-		"Unrepeatable": func(j v1alpha1.PaymentJournal) { Unrepeatable(onchain, j, "m", minute) },
+		"Begin":             func(j v1alpha1.PaymentJournal) { Begin(j, true, minute) },
+		"Submitting":        func(j v1alpha1.PaymentJournal) { Submitting(j, makeSigned(), minute, landed) },
+		"AwaitingSignature": func(j v1alpha1.PaymentJournal) { AwaitingSignature(j, makeSigned(), landed) },
+		"Unsigned":          func(j v1alpha1.PaymentJournal) { Unsigned(j, "m", policy, minute) },
+		"Repeating":         func(j v1alpha1.PaymentJournal) { Repeating(j, landed) },
+		"NotSent":           func(j v1alpha1.PaymentJournal) { NotSent(j, Obstacle{}, 0, minute) },
+		"Refused":           func(j v1alpha1.PaymentJournal) { Refused(j, Obstacle{}, policy, minute) },
+		"GiveUp":            func(j v1alpha1.PaymentJournal) { GiveUp(j, "R", "m", minute) },
+		"Undecidable":       func(j v1alpha1.PaymentJournal) { Undecidable(j, "m", minute) },
+		"Unrepeatable":      func(j v1alpha1.PaymentJournal) { Unrepeatable(onchain, j, "m", minute) },
 		"Ended": func(j v1alpha1.PaymentJournal) {
 			Ended(onchain, j, EndAccepted, "id", Obstacle{}, v1alpha1.ProfileReference, policy, minute)
 		},

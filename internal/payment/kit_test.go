@@ -27,6 +27,8 @@ var (
 	submitted = t0.Add(time.Second)
 	notAfter  = t0.Add(21 * time.Second)
 	landed    = notAfter.Add(policy.Quarantine)
+	// signBefore is until when people may sign the attempt, where they have to.
+	signBefore = t0.Add(15 * time.Minute)
 )
 
 func makeWallet() v1alpha1.RecordWallet {
@@ -70,6 +72,7 @@ func makeSigned() Signed {
 func makeJournal(order *Order, phase v1alpha1.RecordPhase) v1alpha1.PaymentJournal {
 	claimed := NewJournal(order)
 	began := Begin(claimed, true, t0)
+	awaiting := AwaitingSignature(began, makeSigned(), signBefore)
 	submitting := Submitting(began, makeSigned(), submitted, notAfter)
 	inFlight := submitting
 	inFlight.Phase, inFlight.RequestID = v1alpha1.RecordSubmitted, requestID(order)
@@ -78,6 +81,8 @@ func makeJournal(order *Order, phase v1alpha1.RecordPhase) v1alpha1.PaymentJourn
 		return claimed
 	case v1alpha1.RecordBegan:
 		return began
+	case v1alpha1.RecordAwaitingSignature:
+		return awaiting
 	case v1alpha1.RecordSubmitting:
 		return submitting
 	case v1alpha1.RecordSubmitted:
@@ -116,6 +121,9 @@ func makeFacts(order *Order, phase v1alpha1.RecordPhase) Facts {
 	facts := Facts{Order: order, Profile: v1alpha1.ProfileReference}
 	if order.Kind == v1alpha1.RecordLightningPayment {
 		facts.FeeEstimateSats = new(int64(10))
+	}
+	if facts.PeopleSign = phase == v1alpha1.RecordAwaitingSignature; facts.PeopleSign {
+		facts.Given = &Given{Attempt: 1}
 	}
 	if phase != "" {
 		facts.Record = makeRecord(order, makeJournal(order, phase))

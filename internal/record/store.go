@@ -30,8 +30,11 @@ const (
 	LabelRecord = "payments.utexo.com/record"
 )
 
-// psbtKey is the key of an attempt's Secret that holds the unsigned PSBT.
-const psbtKey = "unsignedPSBT"
+// Keys of an attempt's Secrets, one that holds the unsigned PSBT, and, where people signed it, one that holds the signed one.
+const (
+	psbtKey       = "unsignedPSBT"
+	signedPSBTKey = "signedPSBT"
+)
 
 // Store reads and writes records in the operator's namespace.
 type Store struct {
@@ -250,56 +253,84 @@ func (s *Store) list(ctx context.Context, matching client.MatchingLabels, limit 
 // KeepPSBT keeps the unsigned PSBT of the record's current attempt in a Secret that the record owns, so that the attempt can be
 // signed and submitted again. An attempt has one PSBT: keeping another is an error.
 func (s *Store) KeepPSBT(ctx context.Context, record *v1alpha1.PaymentRecord, unsignedPSBT string) error {
+	return s.keep(ctx, record, psbtName(record.Name, record.Journal.Attempt), psbtKey, unsignedPSBT)
+}
+
+// KeepSignedPSBT keeps the signed PSBT of the record's current attempt as KeepPSBT keeps the unsigned one, where it cannot be signed again.
+func (s *Store) KeepSignedPSBT(ctx context.Context, record *v1alpha1.PaymentRecord, signedPSBT string) error {
+	return s.keep(ctx, record, signedName(record.Name, record.Journal.Attempt), signedPSBTKey, signedPSBT)
+}
+
+func (s *Store) keep(ctx context.Context, record *v1alpha1.PaymentRecord, name, key, text string) error {
 	immutable := true
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: s.Namespace, Name: psbtName(record.Name, record.Journal.Attempt),
+			Namespace: s.Namespace, Name: name,
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: v1alpha1.GroupVersion.String(), Kind: "PaymentRecord", Name: record.Name, UID: record.UID,
 			}},
 		},
 		Immutable:  &immutable,
-		StringData: map[string]string{psbtKey: unsignedPSBT},
+		StringData: map[string]string{key: text},
 	}
 	err := s.Client.Create(ctx, secret)
 	if apierrors.IsAlreadyExists(err) {
-		kept, getErr := s.PSBT(ctx, record)
+		kept, getErr := s.kept(ctx, name, key)
 		if getErr != nil {
 			return getErr
 		}
-		if kept != unsignedPSBT {
+		if kept != text {
 			return fmt.Errorf("attempt %d of %s already has another PSBT", record.Journal.Attempt, record.Name)
 		}
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("keeping the unsigned PSBT: %w", err)
+		return fmt.Errorf("keeping the PSBT: %w", err)
 	}
 	return nil
 }
 
 // PSBT returns the unsigned PSBT of the record's current attempt; empty where none is kept.
 func (s *Store) PSBT(ctx context.Context, record *v1alpha1.PaymentRecord) (string, error) {
+	return s.kept(ctx, psbtName(record.Name, record.Journal.Attempt), psbtKey)
+}
+
+// SignedPSBT returns the signed PSBT of the record's current attempt; empty where none is kept.
+func (s *Store) SignedPSBT(ctx context.Context, record *v1alpha1.PaymentRecord) (string, error) {
+	return s.kept(ctx, signedName(record.Name, record.Journal.Attempt), signedPSBTKey)
+}
+
+func (s *Store) kept(ctx context.Context, name, key string) (string, error) {
 	var secret corev1.Secret
-	err := s.Reader.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: psbtName(record.Name, record.Journal.Attempt)}, &secret)
+	err := s.Reader.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: name}, &secret)
 	if apierrors.IsNotFound(err) {
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("reading the unsigned PSBT: %w", err)
+		return "", fmt.Errorf("reading the kept PSBT: %w", err)
 	}
-	return string(secret.Data[psbtKey]), nil
+	return string(secret.Data[key]), nil
 }
 
-// DropPSBTs removes the PSBTs of all the record's attempts, once its outcome is known.
-func (s *Store) DropPSBTs(ctx context.Context, record *v1alpha1.PaymentRecord) error {
+// DropPSBTs removes the PSBTs of all the record's attempts, once its outcome is known. signed tells that there may be signed ones.
+func (s *Store) DropPSBTs(ctx context.Context, record *v1alpha1.PaymentRecord, signed bool) error {
 	for attempt := int32(1); attempt <= record.Journal.Attempt; attempt++ {
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: psbtName(record.Name, attempt)}}
-		if err := client.IgnoreNotFound(s.Client.Delete(ctx, secret)); err != nil {
-			return fmt.Errorf("removing an unsigned PSBT: %w", err)
+		names := []string{psbtName(record.Name, attempt)}
+		if signed {
+			names = append(names, signedName(record.Name, attempt))
+		}
+		for _, name := range names {
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}}
+			if err := client.IgnoreNotFound(s.Client.Delete(ctx, secret)); err != nil {
+				return fmt.Errorf("removing a kept PSBT: %w", err)
+			}
 		}
 	}
 	return nil
 }
 
 func psbtName(record string, attempt int32) string { return fmt.Sprintf("%s-psbt-%d", record, attempt) }
+
+func signedName(record string, attempt int32) string {
+	return fmt.Sprintf("%s-signed-%d", record, attempt)
+}

@@ -69,6 +69,23 @@ func Accept(ctx context.Context, owner keys.Public, request Request, signed stri
 // AcceptExact is Accept for a signer that must not change anything: where the answer holds a field that Local would not have written, or
 // lacks one, it fails with ErrAltered. The PSBT it returns is made anew from the unsigned one and the signatures alone.
 func AcceptExact(ctx context.Context, owner keys.Public, request Request, signed string) (*Signed, error) {
+	accepted, err := AcceptSignatures(ctx, owner, request, signed)
+	if err != nil {
+		return nil, err
+	}
+	after, err := psbtcheck.ParseSigned(signed)
+	if err != nil {
+		return nil, err
+	}
+	if got, err := after.Packet().B64Encode(); err != nil || got != accepted.PSBT {
+		return nil, ErrAltered
+	}
+	return accepted, nil
+}
+
+// AcceptSignatures is Accept for signers of any kind: of what they answer it takes the signatures alone. The PSBT it returns is made of these
+// and the unsigned one, and is what Local would have written.
+func AcceptSignatures(ctx context.Context, owner keys.Public, request Request, signed string) (*Signed, error) {
 	accepted, err := Accept(ctx, owner, request, signed)
 	if err != nil {
 		return nil, err
@@ -86,14 +103,9 @@ func AcceptExact(ctx context.Context, owner keys.Public, request Request, signed
 		rebuilt.Inputs[i] = finalised(rebuilt.Inputs[i], after.Packet().Inputs[i].FinalScriptWitness[2:])
 	}
 	dropDerivations(rebuilt)
-	want, err := rebuilt.B64Encode()
-	if err != nil {
+	if accepted.PSBT, err = rebuilt.B64Encode(); err != nil {
 		return nil, errors.New("the signed PSBT cannot be written")
 	}
-	if got, err := after.Packet().B64Encode(); err != nil || got != want {
-		return nil, ErrAltered
-	}
-	accepted.PSBT = want
 	return accepted, nil
 }
 

@@ -4,7 +4,8 @@
 //	lock the wallet → read the record afresh → look the payment up → write Began → begin → inspect and sign → ask for permission a
 //	last time → declare the end in the Lease → write Submitting → end → write what came of it
 //
-// Attempt and Repeat are the only two functions of the operator that reach a call that pays, and submit the only one that makes it.
+// Where people sign, Attempt ends with what they have to sign, the Lease keeps the wallet for it, and Finish goes on from there.
+// Attempt, Finish and Repeat are the only functions of the operator that reach a call that pays, and submit the only one that makes it.
 // Settle makes the call that moves a wallet's balance into channels, under the same lock.
 package spender
 
@@ -57,8 +58,10 @@ type Service interface {
 // Session is one wallet at its service, ready to use.
 type Session struct {
 	Service Service
-	// Signer is nil where the wallet has none.
-	Signer  signer.Signer
+	// Signer is nil where the wallet has none, and a *signer.Manual where people sign.
+	Signer signer.Signer
+	// Window is how long people have to sign an attempt.
+	Window  time.Duration
 	Wallet  v1alpha1.RecordWallet
 	Profile v1alpha1.ServerProfile
 	// AssetPolicy is the Wallet's, empty where it has none.
@@ -117,8 +120,7 @@ func (s *Spender) Repeat(ctx context.Context, order *payment.Order, last *v1alph
 		err = v.unrepeatable(ctx, "its unsigned PSBT is gone, so that it cannot be asked for again")
 		return v.result, err
 	}
-	// The same PSBT was signed and submitted before, under the policy of then; its digest is compared below.
-	signed, err := session.Signer.Sign(ctx, toSign(order, unsigned, last.Journal.Attempt, v1alpha1.AssetPolicyWarn))
+	signed, err := s.signAgain(ctx, order, last, session, unsigned)
 	if unavailable, ok := errors.AsType[*signer.UnavailableError](err); ok {
 		v.result.Held = &payment.Obstacle{
 			Reason: v1alpha1.ReasonSignerNotAvailable, RetryAfter: s.Policy.RefusalBackoff,
@@ -143,6 +145,25 @@ func (s *Spender) Repeat(ctx context.Context, order *payment.Order, last *v1alph
 		return payment.Repeating(v.result.Record.Journal, notAfter)
 	})
 	return v.result, err
+}
+
+// signAgain returns the signed PSBT of an attempt that was submitted. It was signed under the policy of then; the caller compares its digest.
+func (s *Spender) signAgain(ctx context.Context, order *payment.Order, last *v1alpha1.PaymentRecord, session *Session, unsigned string,
+) (*signer.Signed, error) {
+	request := toSign(order, unsigned, last.Journal.Attempt, v1alpha1.AssetPolicyWarn)
+	if last.Journal.SignBefore == nil {
+		return session.Signer.Sign(ctx, request)
+	}
+	// People signed it, and are not asked to do so again. Any wallet's signer knows the public keys.
+	kept, err := s.Records.SignedPSBT(ctx, last)
+	if err != nil {
+		return nil, &signer.UnavailableError{Problem: "what people signed cannot be read now"}
+	}
+	public, err := session.Signer.Public(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return signer.AcceptSignatures(ctx, public, request, kept)
 }
 
 func (s *Spender) intent(operation walletlock.Operation, record string, attempt int32, window time.Duration) walletlock.Inflight {
@@ -170,5 +191,17 @@ func (s *Spender) lock(ctx context.Context, session *Session, intent walletlock.
 			RetryAfter: max(quarantined.Until.Sub(s.Clock.Now()), time.Second),
 		}, nil
 	}
+	if reserved, ok := errors.AsType[*walletlock.ReservedError](err); ok {
+		until := reserved.Inflight.NotAfter.Time
+		return nil, &payment.Obstacle{
+			Reason: v1alpha1.ReasonWalletBusy,
+			Message: fmt.Sprintf("the payment of record %s waits for its signature, and nothing else begins on this wallet before that, or before %s",
+				reserved.Inflight.Record, until.UTC().Format(time.RFC3339)),
+			RetryAfter: min(max(until.Sub(s.Clock.Now()), time.Second), reservedPoll),
+		}, nil
+	}
 	return held, nil, err
 }
+
+// reservedPoll is how often a payment looks whether the one that is being signed is over.
+const reservedPoll = 30 * time.Second

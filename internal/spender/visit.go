@@ -93,6 +93,9 @@ func (v *visit) attempt(ctx context.Context, notAfter time.Time) error {
 		return err
 	}
 	request := toSign(v.order, unsigned, v.result.Record.Journal.Attempt, v.session.AssetPolicy)
+	if people, ok := v.session.Signer.(*signer.Manual); ok {
+		return v.publish(ctx, people, request)
+	}
 	signed, err := v.session.Signer.Sign(ctx, request)
 	if err != nil {
 		return v.unsigned(ctx, unsigned, err)
@@ -338,10 +341,9 @@ func (v *visit) unrepeatable(ctx context.Context, why string) error {
 
 // claimSend makes the service's send id this record's. It is false where the id already is another record's.
 func (s *Spender) claimSend(ctx context.Context, order *payment.Order, current *v1alpha1.PaymentRecord, sendID string) (bool, error) {
-	spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordSendClaim, Wallet: current.Spec.Wallet, RequestID: sendID, RecordRef: current.Name}
-	journal := v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: order.Holder}
+	name, spec, journal := payment.SendClaim(current, order.Holder, sendID)
 	for {
-		claim, created, err := s.Records.Claim(ctx, payment.SendClaimName(sendID), spec, journal)
+		claim, created, err := s.Records.Claim(ctx, name, spec, journal)
 		switch {
 		case err == nil:
 			return created || claim.Spec.RecordRef == current.Name, nil

@@ -328,6 +328,12 @@ func (b *OnchainSendBuilder) IdempotencyKey(key string) *OnchainSendBuilder {
 	return b
 }
 
+// Follow sets spec.mode to Observe and spec.sendID.
+func (b *OnchainSendBuilder) Follow(sendID string) *OnchainSendBuilder {
+	b.obj.Spec.Mode, b.obj.Spec.SendID = v1alpha1.ModeObserve, sendID
+	return b
+}
+
 // Suspend sets spec.suspend to true.
 func (b *OnchainSendBuilder) Suspend() *OnchainSendBuilder {
 	b.obj.Spec.Suspend = true
@@ -441,6 +447,13 @@ func MakePaymentApproval(approver string, payment v1alpha1.PaymentReference, wal
 	return &v1alpha1.PaymentApproval{ObjectMeta: makeMeta(payment.Name + "-" + approver), Spec: v1alpha1.PaymentApprovalSpec{
 		PaymentRef: payment, WalletRef: v1alpha1.WalletReference{Name: wallet}, PlanHash: planHash, Approver: approver,
 		ExpiresAt: metav1.NewTime(expiresAt),
+	}}
+}
+
+// MakePaymentSignature returns the signed PSBT of an attempt of a payment from the Wallet main.
+func MakePaymentSignature(payment v1alpha1.PaymentReference, attempt int32, signedPSBT string) *v1alpha1.PaymentSignature {
+	return &v1alpha1.PaymentSignature{ObjectMeta: makeMeta(payment.Name), Spec: v1alpha1.PaymentSignatureSpec{
+		PaymentRef: payment, WalletRef: v1alpha1.WalletReference{Name: "main"}, Attempt: attempt, PSBT: signedPSBT,
 	}}
 }
 

@@ -40,6 +40,8 @@ const (
 	End Operation = "end"
 	// Settle is the call that moves the balance into channels.
 	Settle Operation = "settle"
+	// Sign is no call: it keeps the wallet for a payment that began and that people have to sign, so that its end is of that begin.
+	Sign Operation = "sign"
 )
 
 // Inflight is a call that was made, or is about to be.
@@ -48,7 +50,7 @@ type Inflight struct {
 	// Record and Attempt say whose call it is.
 	Record  string `json:"record"`
 	Attempt int32  `json:"attempt"`
-	// NotAfter is the instant after which no byte of the call is written.
+	// NotAfter is the instant after which no byte of the call is written; of Sign, until when the wallet is kept.
 	NotAfter metav1.MicroTime `json:"notAfter"`
 }
 
@@ -69,6 +71,13 @@ type QuarantinedError struct {
 
 func (e *QuarantinedError) Error() string {
 	return fmt.Sprintf("a %s call of %s ended unclearly and may still land", e.Inflight.Operation, e.Inflight.Record)
+}
+
+// ReservedError means that the wallet is kept for a payment that people have to sign.
+type ReservedError struct{ Inflight Inflight }
+
+func (e *ReservedError) Error() string {
+	return fmt.Sprintf("the wallet is kept for %s, which is being signed", e.Inflight.Record)
 }
 
 // LostError means that the lock is somebody else's now. Nothing may be called any more.
@@ -109,6 +118,9 @@ func LeaseName(xpubVanilla string) string {
 // Acquire enters the critical section of a wallet in order to make the call that intent names, and writes intent down. Only the same
 // attempt of the same record may enter while its own end is in flight, to repeat it; all others get a *QuarantinedError until that
 // call cannot land any more, or a *BusyError.
+//
+// An intent of Sign enters only where the wallet is kept for the very same one, so that nothing began on it since; else it gets a
+// *LostError. All others but a further attempt of the same record get a *ReservedError until the NotAfter of what it is kept for.
 func (l *Locks) Acquire(ctx context.Context, xpubVanilla string, intent Inflight) (*Held, error) {
 	name := LeaseName(xpubVanilla)
 	if !l.enter(name) {
@@ -145,7 +157,7 @@ func (l *Locks) acquireLease(ctx context.Context, name string, intent Inflight) 
 	var lease coordinationv1.Lease
 	err := l.Reader.Get(ctx, client.ObjectKey{Namespace: l.Namespace, Name: name}, &lease)
 	if apierrors.IsNotFound(err) {
-		if intent.Operation == End {
+		if intent.Operation == End || intent.Operation == Sign {
 			return nil, &LostError{} // as mayEnter says: what began since is not known
 		}
 		fresh := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: l.Namespace, Name: name}}
@@ -192,16 +204,31 @@ func (l *Locks) mayEnter(lease *coordinationv1.Lease, intent Inflight) error {
 	switch {
 	case repeats:
 		return nil
+	case earlier != nil && earlier.Operation == Sign:
+		kept := now.Before(earlier.NotAfter.Time)
+		switch {
+		case intent.Operation == Sign && kept && same(*earlier, intent):
+			return nil
+		case intent.Operation == Begin && earlier.Record == intent.Record && earlier.Attempt < intent.Attempt:
+			return nil // its own earlier attempt, which it gave up
+		case kept && intent.Operation != Sign:
+			return &ReservedError{Inflight: *earlier}
+		}
 	case earlier != nil:
 		if until := earlier.NotAfter.Add(l.Quarantine); now.Before(until) {
 			return &QuarantinedError{Inflight: *earlier, Until: until}
 		}
 	}
-	if intent.Operation == End {
+	if intent.Operation == End || intent.Operation == Sign {
 		// An end that nobody wrote down here is no repetition: another payment may have begun in between.
 		return &LostError{}
 	}
 	return nil
+}
+
+// same reports whether a and b keep the wallet for the same payment until the same instant.
+func same(a, b Inflight) bool {
+	return a.Operation == b.Operation && a.Record == b.Record && a.Attempt == b.Attempt && a.NotAfter.Equal(&b.NotAfter)
 }
 
 func inflight(lease *coordinationv1.Lease) (*Inflight, error) {
@@ -285,5 +312,20 @@ func (h *Held) Release(ctx context.Context, clean bool) error {
 	next := h.lease.DeepCopy()
 	next.Spec.HolderIdentity = nil
 	_, err := h.locks.patch(ctx, h.lease, next)
+	return err
+}
+
+// Free gives up a wallet that is kept for an attempt of a record, where it still is. Without it the wallet is free once its time is over.
+func (l *Locks) Free(ctx context.Context, xpubVanilla, record string, attempt int32) error {
+	var lease coordinationv1.Lease
+	err := l.Reader.Get(ctx, client.ObjectKey{Namespace: l.Namespace, Name: LeaseName(xpubVanilla)}, &lease)
+	if err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	kept, err := inflight(&lease)
+	if err != nil || kept == nil || kept.Operation != Sign || kept.Record != record || kept.Attempt != attempt {
+		return err
+	}
+	_, err = l.write(ctx, &lease, nil)
 	return err
 }

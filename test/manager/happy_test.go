@@ -77,6 +77,7 @@ func TestHappyPath(t *testing.T) {
 	})
 
 	documented.payShared(reference.namespace)
+	documented.payByHand()
 
 	deposit, settlement := testkit.MakeDepositAddress(reference.namespace, "till"), testkit.MakeSettlement(reference.namespace, "monday")
 	reference.create(deposit)
