@@ -37,6 +37,8 @@ type bench struct {
 	invoices, payments, wallets, walletPayments, open, settled, finished int
 	// window is how long nothing happens where that is measured.
 	window time.Duration
+	// warm tells that the API server has issued invoices before.
+	warm bool
 	// profiles is where CPU and heap profiles of the manager go; empty for none.
 	profiles   string
 	profileFor time.Duration
