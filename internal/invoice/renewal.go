@@ -45,8 +45,11 @@ func MayHaveSuccessor(object *v1alpha1.LightningInvoice, record *v1alpha1.Paymen
 	if status := object.Status; status.Phase == "" || status.IssueRenewal > status.Renewals { // lost, or the next was asked for
 		return true
 	}
-	issued, err := bolt11.Decode(record.Spec.PaymentRequest)
-	return object.Spec.Renewal == v1alpha1.RenewOnExpiry && err == nil && issued.Expired(now)
+	if object.Spec.Renewal != v1alpha1.RenewOnExpiry {
+		return false
+	}
+	issued, err := bolt11.DecodeKept(record.Spec.PaymentRequest)
+	return err == nil && issued.Expired(now)
 }
 
 // PastOf is what a status tells of an invoice that was renewed, by its record.
