@@ -6,7 +6,7 @@ MAKEFLAGS   += --no-builtin-rules
 IMG     ?= utexo-operator:latest
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 KUBECTL ?= $(shell command -v kubectl || echo bin/k8s/kubectl)
-# Arguments of run, sandbox and demo; how long fuzz-short spends on a target; how many faults model allows; which seeds
+# Arguments of run, sandbox, demo and bench; how long fuzz-short spends on a target; how many faults model allows; which seeds
 # simulate runs, and how often the one; which pair of faults pairs shows; which packages test covers.
 ARGS         ?=
 FUZZTIME     ?= 10s
@@ -101,6 +101,14 @@ fuzz-short: ## Run every fuzz target for FUZZTIME
 .PHONY: model
 model: ## Search all states of the payment protocol with MODEL_FAULTS faults (minutes); make test does it with two
 	MODEL_FAULTS=$(MODEL_FAULTS) go test ./test/model -count=1 -timeout 30m -v -run 'TestModel|TestBeyond/a_frozen_manager,_Lightning'
+
+.PHONY: bench
+bench: envtest ## Measure the operator next to a ceiling (20 minutes); ARGS="-h" shows sizes, scenarios and profiles
+	go run ./hack/bench $(ARGS)
+
+.PHONY: bench-hot
+bench-hot: ## Run the Go benchmarks of what every payment takes
+	go run ./hack/bench -scenarios hot $(ARGS)
 
 .PHONY: verify
 verify: generate manifests ## Regenerate everything and fail where that changes the tree

@@ -81,7 +81,7 @@ const (
 	// ReasonSignatureRejected means that a PaymentSignature of the current attempt is no signature of status.signing.psbt. The message says
 	// why. Nothing was sent; create another.
 	ReasonSignatureRejected = "SignatureRejected"
-	// ReasonNotSeen means that the service does not show the payment that is to be observed. It is looked for again.
+	// ReasonNotSeen means that the service does not show the payment or send that is to be observed. It is looked for again.
 	ReasonNotSeen = "NotSeen"
 	// ReasonJournalLost means that records of earlier payments are missing although the service shows payments, so that an
 	// on-chain send might be a repetition. An administrator sets the Wallet's spec.acknowledgedEpoch. Of a LightningPayment with an
@@ -132,7 +132,8 @@ const (
 	ReasonWrongNetwork = "WrongNetwork"
 	// ReasonNetworkMismatch means that the service answers for another network than the Wallet declares.
 	ReasonNetworkMismatch = "NetworkMismatch"
-	// ReasonAmountMismatch means that the invoice asks for another amount or asset than the resource declares.
+	// ReasonAmountMismatch means that the invoice asks for another amount or asset than the resource declares, or the send to be
+	// observed is another one.
 	ReasonAmountMismatch = "AmountMismatch"
 	// ReasonInvoiceExpired means that the invoice expired: paid too late, or never.
 	ReasonInvoiceExpired = "InvoiceExpired"
@@ -227,6 +228,9 @@ const (
 	EventInvoiceSettledLate = "SettledLate"
 	// EventWrongOrderExecuted tells that the service executed another order than the one it was sent.
 	EventWrongOrderExecuted = "WrongOrderExecuted"
+	// EventForeignWriter tells that the service lists payments from the wallet, or from its node, that no record knows: another client or
+	// another cluster pays from it, which is not supported, or records were lost.
+	EventForeignWriter = "ForeignWriter"
 	// EventAssetNotProven tells that a transaction was signed of which it is not proved what becomes of RGB assets, because the Wallet's
 	// spec.signer.assetPolicy is Warn.
 	EventAssetNotProven = "AssetNotProven"

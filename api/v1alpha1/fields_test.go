@@ -98,6 +98,12 @@ func oneOf[T ~string](values ...T) []limit {
 	return []limit{l}
 }
 
+// ofOwnSends are the modes of a send that follows no other: Observe is only one together with a sendID.
+func ofOwnSends(modes []limit) []limit {
+	modes[0].accept = slices.DeleteFunc(modes[0].accept, func(mode any) bool { return mode == string(v1alpha1.ModeObserve) })
+	return modes
+}
+
 func swapCase(s string) string {
 	if lower := strings.ToLower(s); lower != s {
 		return lower
@@ -271,7 +277,7 @@ func limitCases() []fieldCases {
 			"spec.amountSats":              between(330, 2_100_000_000_000_000),
 			"spec.feeRate":                 between(1, 1000),
 			"spec.maxFeeSats":              between(0, 100_000_000),
-			"spec.mode":                    oneOf(v1alpha1.ModeApply, v1alpha1.ModePlan),
+			"spec.mode":                    ofOwnSends(oneOf(v1alpha1.ModeApply, v1alpha1.ModePlan, v1alpha1.ModeObserve)),
 			"spec.validUntil":              append(required(), instants()...),
 			"spec.idempotencyKey":          length(1, 253),
 			"spec.ttlSecondsAfterFinished": between(0, 315_360_000),
@@ -285,6 +291,9 @@ func limitCases() []fieldCases {
 			"status.errorMessage":          length(0, 512),
 			"status.recordRef":             length(0, 253),
 		})},
+		{sendSats().Follow("7").Obj(), map[string][]limit{
+			"spec.sendID": append(length(1, 128), matching([]any{"0f8fad5b-d9cb", "A.b_c:d~1"}, []any{"-1", "a b", "a/b", "é"})...),
+		}},
 		{sendAsset().Obj(), join(asset("spec.asset"), map[string][]limit{"spec.to.rgbInvoice": length(8, 2048)})},
 
 		{fullDeposit(), join(condition(), walletReference(), map[string][]limit{
@@ -564,7 +573,7 @@ func fullWallet() client.Object {
 	balance := v1alpha1.Balance{SettledSats: 1, FutureSats: 2, SpendableSats: 1}
 	w.Status = v1alpha1.WalletStatus{
 		ObservedGeneration: 1, MasterFingerprint: "0badcafe", XpubVanilla: xpub, XpubColored: xpub, JournalEpoch: "1",
-		Payments: &v1alpha1.PaymentCounts{InFlight: 1, Succeeded: 1, Failed: 1, Unknown: 1}, Budget: &v1alpha1.Budget{SpentSats24h: 1, RemainingSats: 1},
+		Payments: &v1alpha1.PaymentCounts{InFlight: 1, Succeeded: 1, Failed: 1, Unknown: 1, Unmanaged: new(int64(1))}, Budget: &v1alpha1.Budget{SpentSats24h: 1, RemainingSats: 1},
 		Balance:      &v1alpha1.WalletBalance{Vanilla: balance, Colored: balance, Offchain: &v1alpha1.OffchainBalance{TotalSats: 1}},
 		Assets:       []v1alpha1.AssetBalance{{AssetID: assetID, Ticker: "USDT", Precision: 6, Settled: 1, Future: 1, Spendable: 1, OffchainOutbound: new(int64(1))}},
 		LastSyncTime: &metav1.Time{Time: someDay}, Conditions: conditions(),
@@ -638,7 +647,7 @@ func fullApproval() client.Object {
 
 func fullSend() client.Object {
 	s := sendSats().MaxFeeSats(1).IdempotencyKey("1").Suspend().Obj()
-	s.Spec.Mode = v1alpha1.OnchainMode(v1alpha1.ModePlan)
+	s.Spec.Mode = v1alpha1.ModePlan
 	s.Spec.WalletRef.Namespace, s.Spec.TTLSecondsAfterFinished = testkit.DefaultNamespace, new(int32(1))
 	instant := &metav1.Time{Time: someDay}
 	s.Status = v1alpha1.OnchainSendStatus{

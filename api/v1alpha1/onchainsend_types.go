@@ -2,11 +2,6 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// OnchainMode is the PaymentMode of an OnchainSend: Apply or Plan. A send that somebody else makes cannot be told from others by what is
-// declared, so that there is none to observe.
-// +kubebuilder:validation:Enum=Apply;Plan
-type OnchainMode string
-
 // OnchainSendSpec declares one on-chain send. All of it but mode, suspend and ttlSecondsAfterFinished is immutable: a change is another send.
 // +kubebuilder:validation:XValidation:rule="[has(self.amountSats), has(self.asset)].exists_one(x, x)",message="set exactly one of amountSats and asset"
 // +kubebuilder:validation:XValidation:rule="has(self.to.address) == has(self.amountSats)",message="an address is sent amountSats, an rgbInvoice is sent asset"
@@ -18,6 +13,8 @@ type OnchainMode string
 // +kubebuilder:validation:XValidation:rule="has(self.maxFeeSats) == has(oldSelf.maxFeeSats) && (!has(self.maxFeeSats) || self.maxFeeSats == oldSelf.maxFeeSats)",message="maxFeeSats is immutable: declare a new OnchainSend"
 // +kubebuilder:validation:XValidation:rule="self.validUntil == oldSelf.validUntil",message="validUntil is immutable: declare a new OnchainSend"
 // +kubebuilder:validation:XValidation:rule="has(self.idempotencyKey) == has(oldSelf.idempotencyKey) && (!has(self.idempotencyKey) || self.idempotencyKey == oldSelf.idempotencyKey)",message="idempotencyKey is immutable: declare a new OnchainSend"
+// +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'Observe') == has(self.sendID)",message="mode Observe needs the sendID of the send that is followed, and no other mode has one"
+// +kubebuilder:validation:XValidation:rule="has(self.sendID) == has(oldSelf.sendID) && (!has(self.sendID) || self.sendID == oldSelf.sendID)",message="sendID is immutable: declare a new OnchainSend"
 type OnchainSendSpec struct {
 	// walletRef names the Wallet that pays. Immutable.
 	// +required
@@ -68,10 +65,21 @@ type OnchainSendSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	IdempotencyKey string `json:"idempotencyKey,omitempty"`
 
-	// mode: Apply (default) makes the send; Plan only shows in status.plan what would happen.
+	// mode: Apply (default) makes the send; Plan only shows in status.plan what
+	// would happen; Observe follows the send that sendID names, which somebody
+	// else made, and never makes one.
 	// +optional
 	// +default="Apply"
-	Mode OnchainMode `json:"mode,omitempty"`
+	Mode PaymentMode `json:"mode,omitempty"`
+
+	// sendID is the service's id of the send that is followed, in mode Observe
+	// and only there. What the service shows of it must be what is declared.
+	// Immutable.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._:~-]*$`
+	SendID string `json:"sendID,omitempty"`
 
 	// suspend holds the send before its next call that moves money. What was submitted is still observed.
 	// +optional

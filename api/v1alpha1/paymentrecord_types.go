@@ -117,7 +117,7 @@ type PaymentRecordSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	PaymentHash string `json:"paymentHash,omitempty"`
-	// requestID is the service's id of a published invoice.
+	// requestID is the service's id: of a published invoice, or of a send that is claimed or followed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	RequestID string `json:"requestID,omitempty"`

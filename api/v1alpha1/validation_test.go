@@ -183,6 +183,8 @@ func creations() map[string]ruleCase {
 		oneInvoice    = "spec: set exactly one of invoice and invoiceFrom"
 		oneSource     = "spec.invoiceFrom: set exactly one of lightningInvoiceRef, secretKeyRef and configMapKeyRef"
 		oneGuard      = "spec: set at most one of the guards amountSats and asset"
+		followed      = "spec: mode Observe needs the sendID of the send that is followed, and no other mode has one"
+		named         = "spec: sendID is immutable: declare a new OnchainSend"
 		oneTarget     = "spec.to: set exactly one of address and rgbInvoice"
 		amountForKind = "spec: an address is sent amountSats, an rgbInvoice is sent asset"
 		remoteKeys    = "spec: a Remote signer has the private keys: set keys.watchOnly, not keys.secretRef"
@@ -355,6 +357,16 @@ func creations() map[string]ruleCase {
 		"a period of no length":       {rule: inOrder, to: stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay }), want: []string{inOrder}},
 		"a period that runs backward": {rule: inOrder, to: stated(func(s *v1alpha1.StatementSpec) { s.Period.From.Time = someDay.Add(time.Second) }), want: []string{inOrder}},
 
+		"a send that is followed":                     {rule: followed, to: sendSats().Follow("7").Obj()},
+		"a send of an asset that is followed":         {rule: followed, to: sendAsset().Follow("7").Obj()},
+		"a send that is followed and not named":       {rule: followed, to: edit(sendSats().Obj(), func(s *v1alpha1.OnchainSend) { s.Spec.Mode = v1alpha1.ModeObserve }), want: []string{followed}},
+		"a send that is made and named":               {rule: followed, to: edit(sendSats().Follow("7").Obj(), func(s *v1alpha1.OnchainSend) { s.Spec.Mode = v1alpha1.ModeApply }), want: []string{followed}},
+		"a send that is named, without a mode":        {rule: followed, to: edit(sendSats().Follow("7").Obj(), func(s *v1alpha1.OnchainSend) { s.Spec.Mode = "" }), want: []string{followed}},
+		"a send that is planned and named":            {rule: followed, to: edit(sendSats().Follow("7").Obj(), func(s *v1alpha1.OnchainSend) { s.Spec.Mode = v1alpha1.ModePlan }), want: []string{followed}},
+		"a send that is followed comes to be made":    {rule: followed, from: sendSats().Follow("7").Obj(), to: edit(sendSats().Follow("7").Obj(), func(s *v1alpha1.OnchainSend) { s.Spec.Mode = v1alpha1.ModeApply }), want: []string{followed}},
+		"a send that is made comes to be followed":    {rule: named, from: sendSats().Obj(), to: sendSats().Follow("7").Obj(), want: []string{named}},
+		"a send that is followed comes to be our own": {rule: named, from: sendSats().Follow("7").Obj(), to: sendSats().Obj(), want: []string{named}},
+
 		"bitcoin to an address":          {rule: oneTarget, to: sendSats().Obj()},
 		"a send to two destinations":     {rule: oneTarget, to: sendSats().RGBInvoice(rgb).Obj(), want: []string{oneTarget}},
 		"a send of an asset to nowhere":  {rule: oneTarget, to: send().Asset(assetID, 1).Obj(), want: []string{oneTarget}},
@@ -482,6 +494,9 @@ func immutableFields() []immutableField {
 		}},
 		{rule("idempotencyKey", "OnchainSend"), map[string]client.Object{
 			"unset": sendSats().Obj(), "one": sendSats().IdempotencyKey("1").Obj(), "another": sendSats().IdempotencyKey("2").Obj(),
+		}},
+		{rule("sendID", "OnchainSend"), map[string]client.Object{
+			"one": sendSats().Follow("1").Obj(), "another": sendSats().Follow("2").Obj(),
 		}},
 	}
 }

@@ -449,7 +449,7 @@ type AssetBalance struct {
 	OffchainOutbound *int64 `json:"offchainOutbound,omitempty"`
 }
 
-// PaymentCounts counts the LightningPayments and OnchainSends that name a Wallet.
+// PaymentCounts counts the LightningPayments and OnchainSends that name a Wallet, and what was paid beside them.
 type PaymentCounts struct {
 	// inFlight are submitted and not over.
 	// +optional
@@ -463,6 +463,12 @@ type PaymentCounts struct {
 	// unknown wait for a person to say whether they were made.
 	// +optional
 	Unknown int64 `json:"unknown"`
+	// unmanaged are Lightning payments of the last 7 days that the service lists
+	// as made by the wallet, or by its node, and that no PaymentRecord knows:
+	// another client pays from the wallet. Absent where the service does not list
+	// payments.
+	// +optional
+	Unmanaged *int64 `json:"unmanaged,omitempty"`
 }
 
 // Budget is what spec.limits.dailySats leaves.
@@ -549,6 +555,7 @@ type WalletStatus struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.spec.endpoint.url`,priority=1
+// +kubebuilder:printcolumn:name="Unmanaged",type=integer,JSONPath=`.status.payments.unmanaged`,priority=1,description="payments that left the wallet and that no record knows"
 type Wallet struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object's metadata.

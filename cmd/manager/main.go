@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ var version = "unknown"
 const shutdownTimeout = 180 * time.Second
 
 type flags struct {
-	metricsAddress, probeAddress             string
+	metricsAddress, probeAddress, pprof      string
 	metricsInsecure, leaderElect             bool
 	namespace, watchNamespaces, shard        string
 	quarantine, walletSyncInterval           time.Duration
@@ -103,6 +104,8 @@ func (f *flags) bind(set *flag.FlagSet) {
 	set.BoolVar(&f.metricsInsecure, "metrics-insecure", false,
 		"Serve metrics over plain HTTP to everybody, for a test on your own machine. Otherwise over HTTPS, to whom the API server authenticates and allows to get /metrics.")
 	set.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 serves none.")
+	set.StringVar(&f.pprof, "pprof-bind-address", "0",
+		"Address, of this machine alone, of the Go profiles under /debug/pprof/, as 127.0.0.1:6060; 0 serves none. They are served to everybody who can reach it.")
 	set.BoolVar(&f.leaderElect, "leader-elect", true, "Work only while holding the leader's Lease. Needed for more than one replica.")
 	set.DurationVar(&f.leaseDuration, "leader-lease-duration", 30*time.Second, "How long other replicas wait before they take the lead.")
 	set.DurationVar(&f.renewDeadline, "leader-renew-deadline", 20*time.Second, "How long the leader tries to renew before it steps down.")
@@ -137,6 +140,8 @@ func (f *flags) check(rest []string, level zapcore.LevelEnabler) error {
 		return errors.New("--namespace must name the operator's namespace")
 	case shard.Check(f.shard) != nil:
 		return fmt.Errorf("--shard: %w", shard.Check(f.shard))
+	case f.pprof != "0" && !isLoopback(f.pprof):
+		return errors.New("--pprof-bind-address must be 0 or a port of an address that only this machine reaches, as 127.0.0.1:6060")
 	case f.quarantine <= 0 || f.walletSyncInterval < time.Second:
 		return errors.New("--quarantine must be positive and --wallet-sync-interval at least 1s")
 	case f.observeInterval < 2*time.Second || f.looksPerSecond < 1:
@@ -149,6 +154,12 @@ func (f *flags) check(rest []string, level zapcore.LevelEnabler) error {
 		return errors.New("--leader-lease-duration must exceed --leader-renew-deadline, and that 1.2 times --leader-retry-period, which must be positive")
 	}
 	return nil
+}
+
+// isLoopback reports whether address is a port that only this machine reaches.
+func isLoopback(address string) bool {
+	parsed, err := netip.ParseAddrPort(address)
+	return err == nil && parsed.Addr().IsLoopback()
 }
 
 // namespaces are those of --watch-namespaces.
@@ -176,7 +187,7 @@ func start(ctx context.Context, f flags) error {
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w", err)
 	}
-	config.QPS, config.Burst = 200, 400
+	config.QPS, config.Burst = controller.ClientQPS, controller.ClientBurst
 	config.UserAgent = "utexo-operator/" + version
 
 	if err := f.ensureNamespace(ctx, config); err != nil {
@@ -251,6 +262,7 @@ func (f *flags) options() ctrl.Options {
 	options := ctrl.Options{
 		Scheme:                        scheme(),
 		HealthProbeBindAddress:        f.probeAddress,
+		PprofBindAddress:              f.pprof,
 		LeaderElection:                f.leaderElect,
 		LeaderElectionID:              shard.Lease(f.shard),
 		LeaderElectionNamespace:       f.namespace,

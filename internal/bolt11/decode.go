@@ -23,7 +23,13 @@ import (
 // Decode reads an invoice in lower or upper case, without white space and without a "lightning:" scheme. It checks everything that
 // can be checked without a clock and without knowing what was agreed: checksum, signature, amount, and that the fields are complete
 // and unambiguous. It returns *Error.
-func Decode(text string) (*Invoice, error) {
+func Decode(text string) (*Invoice, error) { return decode(text, true) }
+
+// DecodeKept reads an invoice that Decode accepted before, and that was kept since where nobody else writes. It takes a tenth of the
+// time, since it leaves the signature alone, and with it Payee, which is zero unless the invoice names it. It returns *Error.
+func DecodeKept(text string) (*Invoice, error) { return decode(text, false) }
+
+func decode(text string, verify bool) (*Invoice, error) {
 	prefix, groups, err := splitText(text)
 	if err != nil {
 		return nil, err
@@ -52,8 +58,10 @@ func Decode(text string) (*Invoice, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := invoice.checkSignature(signingDigest(prefix, signed), signature); err != nil {
-		return nil, err
+	if verify {
+		if err := invoice.checkSignature(signingDigest(prefix, signed), signature); err != nil {
+			return nil, err
+		}
 	}
 	if err := invoice.checkComplete(present); err != nil {
 		return nil, err

@@ -126,6 +126,17 @@ func assertReadBack(t *testing.T, invoice *Invoice, key *btcec.PrivateKey, lengt
 	}
 }
 
+func BenchmarkDecodeKept(b *testing.B) {
+	v, _ := readVectors(b)
+	text := v.invoice(b, "guide-1")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := DecodeKept(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkDecode(b *testing.B) {
 	v, _ := readVectors(b)
 	for _, name := range []string{"coffee-60s", "guide-1", "regtest-asset-10"} {

@@ -140,6 +140,35 @@ func TestDecodeVectors(t *testing.T) {
 	}
 }
 
+// TestDecodeKept reads what Decode reads, but for who signed it, and refuses all else that Decode refuses.
+func TestDecodeKept(t *testing.T) {
+	v, _ := readVectors(t)
+	for _, vector := range v.all() {
+		t.Run(vector.Name, func(t *testing.T) {
+			kept, err := DecodeKept(vector.Invoice)
+			if reason := wantReasons[vector.Name]; reason == BadSignature { // of which Decode looks at nothing else
+				return
+			} else if !vector.Valid {
+				assertReason(t, err, reason)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := Decode(vector.Invoice)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !want.PayeeNamed {
+				want.Payee = [33]byte{}
+			}
+			if diff := cmp.Diff(want, kept); diff != "" {
+				t.Errorf("kept (-decoded +kept):\n%s", diff)
+			}
+		})
+	}
+}
+
 func assertReason(t *testing.T, err error, want Reason) {
 	t.Helper()
 	got, ok := errors.AsType[*Error](err)

@@ -36,7 +36,7 @@ func inMode(object client.Object, mode v1alpha1.PaymentMode) client.Object {
 	case *v1alpha1.LightningPayment:
 		o.Spec.Mode = mode
 	case *v1alpha1.OnchainSend:
-		o.Spec.Mode = v1alpha1.OnchainMode(mode)
+		o.Spec.Mode = mode
 	}
 	return object
 }

@@ -54,18 +54,25 @@ const matrixWorkers = 6
 func stepsOf(t *testing.T, o operation, change ...func(*trial)) []step {
 	r := newTrial(t, o, nil, 0, change...)
 	r.run()
-	steps := r.steps
+	steps := numbered(r.steps)
 	report(t, r.outcome())
-	counted := map[sandbox.Operation]int{}
 	names := make([]string, len(steps))
+	for i := range steps {
+		names[i] = steps[i].call
+	}
+	t.Logf("%d calls:\n%s", len(steps), strings.Join(names, "\n"))
+	return steps
+}
+
+// numbered says of each call of the service which of its kind it is.
+func numbered(steps []step) []step {
+	counted := map[sandbox.Operation]int{}
 	for i := range steps {
 		if place := &steps[i]; place.kube == nil {
 			counted[place.operation]++
 			place.nth = counted[place.operation]
 		}
-		names[i] = steps[i].call
 	}
-	t.Logf("%d calls:\n%s", len(steps), strings.Join(names, "\n"))
 	return steps
 }
 

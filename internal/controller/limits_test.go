@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -112,6 +113,41 @@ func TestBudgetRollsOver(t *testing.T) {
 	if w.get(wallet); wallet.Status.Budget != nil {
 		t.Errorf("without a limit the wallet shows the budget %+v", wallet.Status.Budget)
 	}
+}
+
+// TestBudgetOfManyRecords adds up more records than the API server gives at once, to the satoshi.
+func TestBudgetOfManyRecords(t *testing.T) {
+	const others, each = 550, 101
+	w := newWorld(t, sandbox.Documented)
+	w.syncWallet()
+	rent := made(w, w.payment("rent", w.supplierInvoice(1001)).Obj())
+	w.rest(rent)
+	first := w.record(rent)
+	spent := int64(1001) + *first.Journal.FeeSats
+	for i := range others {
+		record := &v1alpha1.PaymentRecord{Spec: *first.Spec.DeepCopy(), Journal: *first.Journal.DeepCopy()}
+		record.Namespace, record.Name, record.Labels = first.Namespace, fmt.Sprint("ln-", i), first.Labels
+		record.Spec.PaymentHash, record.Spec.AmountSats, record.Journal.FeeSats = fmt.Sprintf("%064x", i), new(int64(each)), new(int64(0))
+		w.create(record)
+		spent += each
+	}
+	// What is left is as much as the next payment needs, with the most that its fee may be, and one satoshi less.
+	next := w.payment("power", w.supplierInvoice(5000)).MaxFeeSats(1000)
+	w.limit(v1alpha1.WalletLimits{DailySats: new(spent + 5999)})
+	wallet := w.wallet("main")
+	w.get(wallet)
+	want := &v1alpha1.Budget{SpentSats24h: spent, RemainingSats: 5999}
+	if diff := cmp.Diff(want, wallet.Status.Budget); diff != "" {
+		t.Errorf("the wallet's budget (-want +got):\n%s", diff)
+	}
+	pay := made(w, next.Obj())
+	w.pass(pay)
+	w.want(pay, verdict{"Pending", v1alpha1.ReasonBudgetExceeded, nil})
+	w.paid(1)
+	w.limit(v1alpha1.WalletLimits{DailySats: new(spent + 6000)})
+	w.rest(pay)
+	w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+	w.paid(2)
 }
 
 // TestBudgetUnderFire makes 100 payments at once, by two replicas, against a budget for 10, while answers are lost: exactly 10 are made.

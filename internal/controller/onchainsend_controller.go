@@ -45,7 +45,7 @@ func (o onchainPayable) walletReference() v1alpha1.WalletReference { return o.Sp
 func (o onchainPayable) suspended() bool                           { return o.Spec.Suspend }
 
 func (o onchainPayable) phase() v1alpha1.PaymentPhase                 { return o.Status.Phase }
-func (o onchainPayable) mode() v1alpha1.PaymentMode                   { return modeOf(v1alpha1.PaymentMode(o.Spec.Mode)) }
+func (o onchainPayable) mode() v1alpha1.PaymentMode                   { return modeOf(o.Spec.Mode) }
 func (o onchainPayable) plan() *v1alpha1.PaymentPlan                  { return o.Status.Plan }
 func (o onchainPayable) showPlan(plan *v1alpha1.PaymentPlan)          { o.Status.Plan = plan }
 func (o onchainPayable) showSigning(request *v1alpha1.SigningRequest) { o.Status.Signing = request }

@@ -43,6 +43,8 @@ func (r *pass) act(ctx context.Context, step payment.Step) error {
 	case payment.Repeat:
 		result, err := r.Spender.Repeat(ctx, r.facts.Order, r.facts.Record, r.session, r.permit)
 		return r.took(ctx, result, err)
+	case payment.ClaimSend:
+		return r.claimSend(ctx)
 	case payment.Observe:
 		asked, record := r.Clock.Now(), r.facts.Record
 		if record == nil {
@@ -188,6 +190,25 @@ func (r *pass) claimOrder(ctx context.Context) (bool, error) {
 		claim.Journal.Holder.Kind, claim.Journal.Holder.Namespace, claim.Journal.Holder.Name), r.Clock.Now())
 	r.facts.Record, err = r.Records.Swap(ctx, current, next)
 	return true, err
+}
+
+// claimSend makes the service's id of a send that is followed the record's. Where it is another resource's the record is given up.
+func (r *pass) claimSend(ctx context.Context) error {
+	order, current := r.facts.Order, r.facts.Record
+	name, spec, journal := payment.SendClaim(current, order.Holder, order.SendID)
+	claim, created, err := r.Records.Claim(ctx, name, spec, journal)
+	if err != nil {
+		return err
+	}
+	if created || claim.Spec.RecordRef == current.Name {
+		r.facts.ClaimedSend = order.SendID
+		return nil
+	}
+	next := payment.GiveUp(current.Journal, v1alpha1.ReasonDuplicatePayment, fmt.Sprintf(
+		"%s %s/%s made or follows the send that spec.sendID names, see its status; nothing was sent by this resource: delete it",
+		claim.Journal.Holder.Kind, claim.Journal.Holder.Namespace, claim.Journal.Holder.Name), r.Clock.Now())
+	r.facts.Record, err = r.Records.Swap(ctx, current, next)
+	return err
 }
 
 // permitStart is permit for the first call of an attempt, which limits and approvals must still cover.

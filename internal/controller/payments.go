@@ -213,6 +213,9 @@ func (r *pass) observe(ctx context.Context) error {
 			return err
 		}
 	}
+	if r.facts.Mode == v1alpha1.ModeObserve {
+		return nil // nothing starts, so that nothing is asked that may keep it from starting
+	}
 	if r.wallet != nil && r.facts.Order.Kind == v1alpha1.RecordOnchainSend && r.facts.NoSpending == nil {
 		if r.facts.NoSpending, err = r.journalObstacle(ctx, known.XpubVanilla); err != nil {
 			return err
@@ -403,7 +406,7 @@ func (r *pass) journalObstacle(ctx context.Context, xpubVanilla string) (*paymen
 	case epoch.Journal.Reason == v1alpha1.ReasonJournalLost && r.wallet.Spec.AcknowledgedEpoch != epoch.Spec.Epoch:
 		return &payment.Obstacle{
 			Reason: v1alpha1.ReasonJournalLost, RetryAfter: max(r.facts.Order.StartBefore.Sub(r.Clock.Now()), 0),
-			Message: fmt.Sprintf("the service shows earlier payments of Wallet %s of which no record exists, so this send may already have been made; "+
+			Message: fmt.Sprintf("the service shows payments of Wallet %s of which no record exists, so this send may already have been made; "+
 				"make sure that it was not, then set the Wallet's spec.acknowledgedEpoch to %s", r.wallet.Name, epoch.Spec.Epoch),
 		}, nil
 	}

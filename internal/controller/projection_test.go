@@ -281,35 +281,14 @@ func TestProjectionWithShippedRights(t *testing.T) {
 	w.syncWallet()
 	object := w.open("order")
 	object.Spec.PublishTo = &v1alpha1.InvoiceTarget{ConfigMapRef: &v1alpha1.TargetReference{Name: "pay"}}
-	config := rest.CopyConfig(apiConfig)
-	config.Impersonate.UserName = "system:serviceaccount:utexo-system:utexo-operator"
-	operator, err := client.New(config, client.Options{Scheme: testkit.Scheme()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	operator := asOperator(t)
 	projector := &controller.Projector{Client: operator, Reader: operator}
 	obstacle, err := projector.Project(t.Context(), object, &object.Status, w.clock.Now())
 	if err != nil || obstacle == nil || obstacle.Reason != v1alpha1.ReasonTargetForbidden {
 		t.Fatalf("without rights: %+v, %v", obstacle, err)
 	}
 
-	file, err := os.Open("../../config/invoice-targets-access/role.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	decoder := yaml.NewYAMLOrJSONDecoder(file, 4096)
-	var role rbacv1.Role
-	var binding rbacv1.RoleBinding
-	for _, granted := range []client.Object{&role, &binding} {
-		if err := decoder.Decode(granted); err != nil {
-			t.Fatal(err)
-		}
-		granted.SetNamespace(w.namespace)
-	}
-	role.Rules[1].ResourceNames = []string{"pay"}
-	w.create(&role)
-	w.create(&binding)
+	w.grantTargets("pay")
 	target := targets["ConfigMap"].object(w)
 	for deadline := time.Now().Add(30 * time.Second); !w.exists(target); time.Sleep(50 * time.Millisecond) { // the authorizer learns of it
 		obstacle, err := projector.Project(t.Context(), object, &object.Status, w.clock.Now())
@@ -323,6 +302,40 @@ func TestProjectionWithShippedRights(t *testing.T) {
 		t.Fatalf("to empty it: %+v, %v", obstacle, err)
 	}
 	w.wantProjected(target, object, "")
+}
+
+// asOperator is the API server as the operator's service account reaches it, with no right but what is granted in the test.
+func asOperator(t *testing.T) client.Client {
+	t.Helper()
+	config := rest.CopyConfig(apiConfig)
+	config.Impersonate.UserName = "system:serviceaccount:utexo-system:utexo-operator"
+	operator, err := client.New(config, client.Options{Scheme: testkit.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return operator
+}
+
+// grantTargets grants the operator the Role that is shipped for what it writes in a namespace, for targets of a name.
+func (w *world) grantTargets(name string) {
+	w.t.Helper()
+	file, err := os.Open("../../config/invoice-targets-access/role.yaml")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer file.Close()
+	decoder := yaml.NewYAMLOrJSONDecoder(file, 4096)
+	var role rbacv1.Role
+	var binding rbacv1.RoleBinding
+	for _, granted := range []client.Object{&role, &binding} {
+		if err := decoder.Decode(granted); err != nil {
+			w.t.Fatal(err)
+		}
+		granted.SetNamespace(w.namespace)
+	}
+	role.Rules[1].ResourceNames = []string{name}
+	w.create(&role)
+	w.create(&binding)
 }
 
 // TestProjectionUnderOneFault puts each fault at each call from the declaration until the invoice is settled: in the end nothing payable is

@@ -107,7 +107,7 @@ func (r *ReceiptReconciler) await(who observer.Subject, published *v1alpha1.Paym
 	}
 	now := r.Clock.Now()
 	lookBy := now.Add(invoice.LateSettlement)
-	if issued, err := bolt11.Decode(published.Spec.PaymentRequest); err == nil {
+	if issued, err := bolt11.DecodeKept(published.Spec.PaymentRequest); err == nil {
 		lookBy = issued.ExpiresAt().Add(invoice.LateSettlement)
 	}
 	r.Observe.Watch(client.ObjectKeyFromObject(used.wallet), used.connection.Record.Server, used.connection.Client, who, observer.Watch{
@@ -142,7 +142,7 @@ func (r *ReceiptReconciler) mayBePaid(published *v1alpha1.PaymentRecord) bool {
 	if published.Spec.Kind != v1alpha1.RecordLightningInvoice || published.Journal.CompletedAt != nil {
 		return false
 	}
-	issued, err := bolt11.Decode(published.Spec.PaymentRequest)
+	issued, err := bolt11.DecodeKept(published.Spec.PaymentRequest)
 	return err == nil && !r.Clock.Now().After(issued.ExpiresAt().Add(invoice.LateSettlement))
 }
 

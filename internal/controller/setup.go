@@ -33,6 +33,12 @@ import (
 	"github.com/utexo/utexo-operator/internal/walletlock"
 )
 
+// To how many calls a second of a kind, and in a burst, a manager holds itself at the API server, reads and writes counted apart.
+const (
+	ClientQPS   = 200
+	ClientBurst = 400
+)
+
 // Options are what the controllers need beside an API server.
 type Options struct {
 	// Namespace is the operator's own, where records and Leases are.

@@ -483,6 +483,53 @@ func TestStatementIsHeld(t *testing.T) {
 	}
 }
 
+// TestStatementWithShippedRights is declared where the operator may create no ConfigMaps, and written once the Role that is shipped is there.
+func TestStatementWithShippedRights(t *testing.T) {
+	w := newWorld(t, sandbox.Documented)
+	w.syncWallet()
+	operator := asOperator(t)
+	w.kube = func(call kubeCall) error {
+		if target, ok := call.object.(*corev1.ConfigMap); ok && call.verb == "create" {
+			return operator.Create(t.Context(), target)
+		}
+		return call.do()
+	}
+	object := w.period("october")
+	w.clock.Step(10 * time.Minute)
+	w.create(object)
+	w.pass(object)
+	forbidden := verdict{reason: v1alpha1.ReasonTargetForbidden, says: []string{"may not create ConfigMaps", "Role and RoleBinding in namespace " + w.namespace}}
+	w.want(object, forbidden)
+	if told := w.told(); told[v1alpha1.ReasonTargetForbidden] != 1 {
+		t.Errorf("a person was told %v", told)
+	}
+	w.watch(object, 10*time.Minute)
+	w.want(object, forbidden)
+	if told := w.told(); told[v1alpha1.ReasonTargetForbidden] != 0 {
+		t.Errorf("a person was told again: %v", told)
+	}
+	if found := w.configMaps(); len(found) > 0 {
+		t.Errorf("ConfigMaps were written: %v", found)
+	}
+
+	w.grantTargets("unused")
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) { // the authorizer learns of it
+		after := w.pass(object)
+		if w.ready(object).Reason == v1alpha1.ReasonStatementWritten {
+			break
+		}
+		if w.want(object, forbidden); time.Now().After(deadline) {
+			t.Fatal("the rights that are shipped do not let it be written")
+		}
+		w.clock.Step(after)
+	}
+	w.want(object, verdict{reason: v1alpha1.ReasonStatementWritten})
+	if found := w.configMaps(); len(found) != 1 {
+		t.Errorf("%d ConfigMaps were written, want one: %v", len(found), found)
+	}
+	w.quiet(object)
+}
+
 // TestStatementOfRecords is written on the operator's word where the service does not list, and without asking it.
 func TestStatementOfRecords(t *testing.T) {
 	w := newWorld(t, sandbox.Reference)

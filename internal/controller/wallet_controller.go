@@ -25,6 +25,7 @@ import (
 	"github.com/utexo/utexo-operator/internal/remotesigner"
 	"github.com/utexo/utexo-operator/internal/settlement"
 	"github.com/utexo/utexo-operator/internal/signer"
+	"github.com/utexo/utexo-operator/internal/unmanaged"
 	"github.com/utexo/utexo-operator/internal/utexo"
 )
 
@@ -44,6 +45,8 @@ type WalletReconciler struct {
 	mutex sync.Mutex
 	// verified holds the wallets, as they are connected, that this process registered and whose network it saw at the service.
 	verified map[types.NamespacedName]verified
+	// watches holds what is remembered of the payments that the services list.
+	watches map[types.NamespacedName]*walletWatch
 }
 
 // verified is a Wallet as it was connected when its service was seen to know it.
@@ -92,6 +95,7 @@ func (r *WalletReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if err := r.Status.Write(ctx, before, &wallet); err != nil {
 		return resultFor(err)
 	}
+	r.announceUnmanaged(before, &wallet)
 	if obstacle == nil {
 		if err := r.settle(ctx, &wallet); err != nil {
 			return resultFor(err)
@@ -126,9 +130,11 @@ func (r *WalletReconciler) settle(ctx context.Context, wallet *v1alpha1.Wallet) 
 // account shows how far the wallet's payments are, and what its budget leaves.
 func (r *WalletReconciler) account(ctx context.Context, wallet *v1alpha1.Wallet) (err error) {
 	if r.Count != nil {
+		unmanaged := unmanagedOf(wallet)
 		if wallet.Status.Payments, err = r.Count(ctx, client.ObjectKeyFromObject(wallet)); err != nil {
 			return err
 		}
+		showUnmanaged(wallet, unmanaged)
 	}
 	limits, status := wallet.Spec.Limits, &wallet.Status
 	if limits == nil || limits.DailySats == nil || status.XpubVanilla == "" {
@@ -183,6 +189,7 @@ func (r *WalletReconciler) forget(name types.NamespacedName) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	delete(r.verified, name)
+	delete(r.watches, name)
 }
 
 // signerCondition says whether the wallet's payments can be signed. It asks a remote signer, whose keys it has.
@@ -268,7 +275,13 @@ func (r *WalletReconciler) observe(ctx context.Context, wallet *v1alpha1.Wallet,
 		return unavailable("the balance cannot be read", err), nil
 	}
 	r.show(status, balances)
-	return r.journal(ctx, wallet, connection, balances, sameKeys)
+	// One list serves all that looks at payments in this pass.
+	list := sync.OnceValues(func() ([]unmanaged.Payment, error) { return outgoing(ctx, connection.Client) })
+	epoch, obstacle, err := r.journal(ctx, wallet, connection, &history{connection.Client, balances, list}, sameKeys)
+	if obstacle != nil || err != nil {
+		return obstacle, err
+	}
+	return nil, r.watch(ctx, wallet, connection, epoch, list)
 }
 
 // verify registers the wallet and compares the network of the address that the service answers with the declared one. It is done once a
@@ -349,22 +362,22 @@ const maxAssets = 1000
 // journal sees to it that the wallet's records have an epoch. Where the Wallet names another one than there is, or where its service shows
 // earlier payments before there was any that asked this service, records were lost, or never were, and on-chain sends wait for a person.
 // sameKeys tells that the epoch which the Wallet names is of the keys that it has now.
-func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection, balances utexo.Balances, sameKeys bool,
-) (*payment.Obstacle, error) {
+func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet, connection *Connection, paid *history, sameKeys bool,
+) (*v1alpha1.PaymentRecord, *payment.Obstacle, error) {
 	epoch, err := r.Records.Get(ctx, payment.EpochName(connection.Public.XpubVanilla))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lost := wallet.Status.JournalEpoch != ""
 	if epoch == nil {
 		if !lost {
-			if lost, err = paidBefore(ctx, connection.Client, balances); err != nil {
-				return unavailable("earlier payments cannot be looked for", err), nil
+			if lost, err = paid.before(ctx); err != nil {
+				return nil, unavailable("earlier payments cannot be looked for", err), nil
 			}
 		}
 		// One that is there all the same, by another Wallet or by a read that was late, is looked at as if it had been read.
 		if epoch, err = r.makeEpoch(ctx, wallet, connection, lost); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	remembered := wallet.Status.JournalEpoch
@@ -379,20 +392,20 @@ func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet,
 	case remembered != "":
 		lost = true
 	default:
-		if lost, err = paidBefore(ctx, connection.Client, balances); err != nil {
-			return unavailable("earlier payments cannot be looked for", err), nil
+		if lost, err = paid.before(ctx); err != nil {
+			return nil, unavailable("earlier payments cannot be looked for", err), nil
 		}
 	}
 	if lost {
 		if epoch, err = r.Records.Swap(ctx, epoch, lostJournal(*epoch.Journal.DeepCopy())); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if epoch.Spec.Epoch != wallet.Status.JournalEpoch && epoch.Journal.Reason == v1alpha1.ReasonJournalLost {
 		r.Status.Emit(wallet, []payment.Event{{Warning: true, Reason: v1alpha1.ReasonJournalLost, Message: epoch.Journal.Message}})
 	}
 	wallet.Status.JournalEpoch = epoch.Spec.Epoch
-	return nil, nil
+	return epoch, nil, nil
 }
 
 // makeEpoch creates the epoch of a wallet's records, or returns the one that is there.
@@ -416,19 +429,25 @@ func lostJournal(journal v1alpha1.PaymentJournal) v1alpha1.PaymentJournal {
 	return journal
 }
 
-// paidBefore reports whether the service shows payments that the wallet, or its node, made: over Lightning, of an asset, or of bitcoin.
+// history is what a service can show of earlier payments.
+type history struct {
+	service  *utexo.Client
+	balances utexo.Balances
+	// payments lists the outgoing Lightning payments.
+	payments func() ([]unmanaged.Payment, error)
+}
+
+// before reports whether the service shows payments that the wallet, or its node, made: over Lightning, of an asset, or of bitcoin.
 // Lists that it does not offer show none.
-func paidBefore(ctx context.Context, service *utexo.Client, balances utexo.Balances) (bool, error) {
-	payments, err := service.ListPayments(ctx)
+func (h *history) before(ctx context.Context) (bool, error) {
+	payments, err := h.payments()
 	if err != nil && !listMissing(err) {
 		return false, err
 	}
-	for _, one := range payments {
-		if !one.Inbound {
-			return true, nil
-		}
+	if len(payments) > 0 {
+		return true, nil
 	}
-	transactions, err := service.ListTransactions(ctx)
+	transactions, err := h.service.ListTransactions(ctx)
 	if err != nil && !listMissing(err) {
 		return false, err
 	}
@@ -438,11 +457,11 @@ func paidBefore(ctx context.Context, service *utexo.Client, balances utexo.Balan
 		}
 	}
 	assets := []string{""}
-	for _, asset := range balances.Assets {
+	for _, asset := range h.balances.Assets {
 		assets = append(assets, asset.AssetID)
 	}
 	for _, asset := range assets {
-		transfers, err := service.ListTransfers(ctx, asset)
+		transfers, err := h.service.ListTransfers(ctx, asset)
 		if err != nil && !listMissing(err) {
 			return false, err
 		}

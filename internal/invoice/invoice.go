@@ -299,7 +299,7 @@ func publish(status *v1alpha1.LightningInvoiceStatus, record *v1alpha1.PaymentRe
 		seconds := metav1.NewTime(settled.Truncate(time.Second))
 		status.Phase, status.SettledAt = v1alpha1.InvoiceSettled, &seconds
 	}
-	if published, err := bolt11.Decode(record.Spec.PaymentRequest); err == nil {
+	if published, err := bolt11.DecodeKept(record.Spec.PaymentRequest); err == nil {
 		created, expires := metav1.NewTime(published.Timestamp), metav1.NewTime(published.ExpiresAt())
 		status.CreatedAt, status.ExpiresAt = &created, &expires
 	}

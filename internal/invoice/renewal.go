@@ -48,7 +48,7 @@ func MayHaveSuccessor(object *v1alpha1.LightningInvoice, record *v1alpha1.Paymen
 	if object.Spec.Renewal != v1alpha1.RenewOnExpiry {
 		return false
 	}
-	issued, err := bolt11.Decode(record.Spec.PaymentRequest)
+	issued, err := bolt11.DecodeKept(record.Spec.PaymentRequest)
 	return err == nil && issued.Expired(now)
 }
 

@@ -33,10 +33,12 @@ const (
 	Repeat
 	// Observe: look at the service.
 	Observe
+	// ClaimSend: make the service's id of a send that is followed the record's.
+	ClaimSend
 )
 
 func (s Step) String() string {
-	return [...]string{"Rest", "Continue", "Estimate", "Claim", "Submit", "Finish", "Repeat", "Observe"}[s]
+	return [...]string{"Rest", "Continue", "Estimate", "Claim", "Submit", "Finish", "Repeat", "Observe", "ClaimSend"}[s]
 }
 
 // Facts is everything that Decide looks at: what is declared, recorded and observed.
@@ -69,7 +71,8 @@ type Facts struct {
 	PeopleSign bool
 	// Given is what people gave who have to sign; nil where that was not looked at.
 	Given *Given
-	// ClaimedSend is the service's id of the send, where it answered one and the process died before the record said so.
+	// ClaimedSend is the service's id of the send, where it answered one and the process died before the record said so, or where the id of
+	// one that is followed is the record's.
 	ClaimedSend string
 	// Held is what the last step ran into.
 	Held *Obstacle
@@ -122,6 +125,8 @@ type Decision struct {
 //	                  not approved                                  Rest
 //	                  otherwise                                     Claim
 //	another's         any                                           Rest (dead end, names the holder)
+//	Claimed           followed, and the send is another one         give up: Failed
+//	                  followed, its id is not the record's yet      ClaimSend
 //	Claimed, Began    deleting                                      give up: Cancelled
 //	                  invalid, time over                            give up: Failed
 //	                  waiting, suspended, refused a moment ago      Rest
@@ -207,10 +212,38 @@ func (f Facts) adopts() bool {
 	return f.tooLate() || f.Mode == v1alpha1.ModeObserve
 }
 
+// unobservable reports whether nothing at the service can be what the manifest means to follow.
+func (f Facts) unobservable() bool {
+	if f.Mode != v1alpha1.ModeObserve || f.Invalid == nil {
+		return false
+	}
+	late := f.Invalid.Reason == v1alpha1.ReasonInvoiceExpired || f.Invalid.Reason == v1alpha1.ReasonValidityElapsed
+	return f.contradicted() || !late && f.Order != nil && f.Order.Kind == v1alpha1.RecordOnchainSend
+}
+
+// another is the dead end of a resource that follows a send which is not the one that it declares; nil where it is.
+func (f Facts) another() *Obstacle {
+	if f.Order.SendID == "" {
+		return nil
+	}
+	wrong := f.Order.mismatch(*f.Sighting)
+	if wrong == "" {
+		return nil
+	}
+	return deadEnd(v1alpha1.ReasonAmountMismatch, "spec.sendID names another send than is declared: the service answers for it, and %s; "+
+		"nothing was sent by this resource: declare in a new one what is to be followed", wrong)
+}
+
 // notSeen is what a payment says that is only followed.
-var notSeen = &Obstacle{
-	Reason: v1alpha1.ReasonNotSeen, RetryAfter: time.Minute,
-	Message: "the service shows no payment of this invoice; it is looked for again, and spec.mode Observe never makes one",
+func (f Facts) notSeen() *Obstacle {
+	what := "no payment of this invoice"
+	if f.Order.SendID != "" {
+		what = "no send " + printable(f.Order.SendID, 128)
+	}
+	return &Obstacle{
+		Reason: v1alpha1.ReasonNotSeen, RetryAfter: time.Minute,
+		Message: "the service shows " + what + "; it is looked for again, and spec.mode Observe never makes one",
+	}
 }
 
 // onlyPlanned holds a payment that was to be made and is only planned now.
@@ -296,6 +329,8 @@ func decideUnclaimed(f Facts, now time.Time) Decision {
 	case f.GivenUp != nil:
 		// What was called failed may have been paid in another way since: it stays failed, whatever is possible now.
 		return f.stop(f.GivenUp)
+	case f.unobservable():
+		return f.stop(f.Invalid)
 	case f.Invalid != nil && f.Invalid.Reason == v1alpha1.ReasonValidityElapsed && f.NoSpending != nil && f.NoSpending.Reason == v1alpha1.ReasonJournalLost:
 		// It was held because it may have been made before the records were lost; its time is over, and that nobody knows.
 		return f.stop(deadEnd(f.Invalid.Reason, "records of earlier payments of the wallet were lost, and whether this was sent before nobody here knows: look for it on the chain. Now it is not sent any more: %s", f.Invalid.Message))
@@ -304,6 +339,9 @@ func decideUnclaimed(f Facts, now time.Time) Decision {
 	case f.adopts() && f.Order != nil && f.Sighting == nil:
 		return Decision{Step: Observe}
 	case f.adopts() && f.Order != nil && f.Sighting.Presence == Outbound:
+		if another := f.another(); another != nil {
+			return f.stop(another)
+		}
 		return Decision{Step: Claim, Hold: true}
 	case f.Invalid != nil:
 		return f.stop(f.Invalid)
@@ -312,7 +350,7 @@ func decideUnclaimed(f Facts, now time.Time) Decision {
 	case f.Order == nil:
 		return f.stop(&Obstacle{Reason: v1alpha1.ReasonProgressing, Message: "resolving what to pay"})
 	case f.Mode == v1alpha1.ModeObserve:
-		return f.stop(notSeen)
+		return f.stop(f.notSeen())
 	case f.Suspended:
 		return f.stop(suspended)
 	case f.NoSpending != nil:
@@ -402,7 +440,7 @@ func SameOrder(record *v1alpha1.PaymentRecord, order *Order) bool {
 	return strings.EqualFold(record.Spec.PaymentRequest, spec.PaymentRequest) &&
 		record.Spec.Destination == spec.Destination &&
 		equal(record.Spec.AmountSats, spec.AmountSats) && equal(record.Spec.Asset, spec.Asset) &&
-		record.Spec.FeeRate == spec.FeeRate
+		record.Spec.FeeRate == spec.FeeRate && record.Spec.RequestID == spec.RequestID
 }
 
 func equal[T comparable](a, b *T) bool {
@@ -415,6 +453,11 @@ func equal[T comparable](a, b *T) bool {
 // Adopted tells that a payment was found at the service.
 var Adopted = Event{
 	Reason: v1alpha1.EventAdopted, Message: "the service already has a payment of this invoice; its outcome is taken over and nothing is sent",
+}
+
+// AdoptedSend tells that a send that is followed was found at the service.
+var AdoptedSend = Event{
+	Reason: v1alpha1.EventAdopted, Message: "the service has the send that spec.sendID names; its outcome is followed and nothing is sent",
 }
 
 // decideClaimed is for a payment that is recorded and of which nothing was submitted.
@@ -430,6 +473,8 @@ func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 		return f.rest(journal, f.unasked(), f.unasked().RetryAfter)
 	case adopts && f.Sighting == nil:
 		return Decision{Step: Observe, Hold: true}
+	case adopts && f.Sighting.Presence == Outbound && f.Order.SendID != "":
+		return decideFollowed(f, policy, now)
 	case adopts && f.Sighting.Presence == Outbound:
 		next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true, Events: append(events, Adopted)}
@@ -446,11 +491,25 @@ func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 	return Decision{Step: Submit, Hold: true}
 }
 
+// decideFollowed takes over a send that the service shows. Its id is claimed before: no other resource has it then.
+func decideFollowed(f Facts, policy Policy, now time.Time) Decision {
+	journal := f.Record.Journal
+	if another := f.another(); another != nil {
+		next := GiveUp(journal, another.Reason, another.Message, now)
+		return Decision{Step: Continue, Journal: &next, Hold: true}
+	}
+	if f.ClaimedSend != f.Order.SendID {
+		return Decision{Step: ClaimSend, Hold: true}
+	}
+	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
+	return Decision{Step: Continue, Journal: &next, Hold: true, Events: append(events, AdoptedSend)}
+}
+
 // held is what keeps a payment that is recorded from going on, whatever was begun of it; nil for nothing.
 func (f Facts) held() *Obstacle {
 	switch {
 	case f.Mode == v1alpha1.ModeObserve:
-		return notSeen
+		return f.notSeen()
 	case f.Mode == v1alpha1.ModePlan:
 		return onlyPlanned
 	case f.Suspended:
@@ -666,6 +725,10 @@ func looksAgain(order *Order, journal *v1alpha1.PaymentJournal) bool {
 		journal.CompletedAt != nil && journal.RecheckedAt == nil
 }
 
+// lastLook is for how long a service that shows nothing of a failed payment is asked again: it may be one that cannot tell now, and then
+// shows that the payment completed after all.
+const lastLook = time.Hour
+
 // decideFailed looks at a failed payment a last time.
 func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
@@ -685,7 +748,7 @@ func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision 
 		return wait(time.Minute)
 	case f.Sighting == nil:
 		return Decision{Step: Observe, Hold: true}
-	case f.Sighting.Presence == NoAnswer:
+	case f.Sighting.Presence == NoAnswer, f.Sighting.Presence == NotSeen && now.Before(due.Add(lastLook)):
 		return wait(time.Minute)
 	}
 	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
@@ -712,13 +775,14 @@ func decideUnknown(f Facts, now time.Time) Decision {
 }
 
 // Resolve returns the journal of an unknown outcome with a person's word on it: "<record UID>:<attempt>:paid:<id>" or
-// "<record UID>:<attempt>:notpaid". UID and attempt make the word good for one doubt only: a copy left in Git resolves no later one.
+// "<record UID>:<attempt>:notpaid". UID and attempt make the word good for one doubt only: a copy left in Git resolves no later one. A send
+// that was only followed has no attempt, which is 0, or nothing between the colons, as kubectl prints it.
 // It returns false for anything else.
 func Resolve(record *v1alpha1.PaymentRecord, resolution string, now time.Time) (v1alpha1.PaymentJournal, bool) {
 	next := *record.Journal.DeepCopy()
 	parts := strings.SplitN(resolution, ":", 4)
 	if next.Phase != v1alpha1.RecordUnknown || len(parts) < 3 || len(resolution) > 512 || record.UID == "" ||
-		parts[0] != string(record.UID) || parts[1] != fmt.Sprint(next.Attempt) {
+		parts[0] != string(record.UID) || parts[1] != fmt.Sprint(next.Attempt) && (parts[1] != "" || next.Attempt != 0) {
 		return next, false
 	}
 	switch {

@@ -824,6 +824,14 @@ func TestDecide(t *testing.T) {
 			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: func(f *Facts) { f.Sighting = &Sighting{Problem: "502"} },
 			want: failed.after(time.Minute).holding(),
 		},
+		"a failed payment that the service does not show, and cannot tell why, is looked at again": {
+			order: lightning, phase: v1alpha1.RecordFailed, now: recheck.Add(time.Hour - time.Second), change: func(f *Facts) { f.Sighting = &Sighting{Presence: NotSeen} },
+			want: failed.after(time.Minute).holding(),
+		},
+		"a failed payment that the service never shows again is over": {
+			order: lightning, phase: v1alpha1.RecordFailed, now: recheck.Add(time.Hour), change: func(f *Facts) { f.Sighting = &Sighting{Presence: NotSeen} },
+			want: failed.writing(v1alpha1.RecordFailed),
+		},
 		"a failed payment that failed still is over": {
 			order: lightning, phase: v1alpha1.RecordFailed, now: recheck, change: func(f *Facts) {
 				f.Sighting, f.Record.Journal.FirstFailedAt = seen(StateFailed), at(t0)

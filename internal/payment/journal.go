@@ -249,7 +249,9 @@ func Sighted(order *Order, journal v1alpha1.PaymentJournal, seen Sighting, profi
 	next := *journal.DeepCopy()
 	key := order.PaymentHash
 	if order.Kind == v1alpha1.RecordOnchainSend {
-		key = journal.RequestID
+		if key = journal.RequestID; key == "" {
+			key = order.SendID
+		}
 	}
 	if next.Phase == v1alpha1.RecordSucceeded || (seen.RequestID != "" && !strings.EqualFold(seen.RequestID, key)) {
 		return next, nil // final, or an answer about something else
@@ -341,6 +343,9 @@ func sightedOnchain(order *Order, next v1alpha1.PaymentJournal, seen Sighting, p
 		next = Undecidable(next, wrong+"; look on the chain for what was paid, then resolve the record", now)
 		return next, []Event{{Warning: true, Reason: v1alpha1.EventWrongOrderExecuted, Message: next.Message}}
 	}
+	if next.RequestID == "" { // it is followed, from here on
+		next.RequestID, next.StartedAt = order.SendID, at(now)
+	}
 	next.FirstAbsentAt = nil
 	next.ServerStatus = Limit(seen.Word, 128)
 	// What was seen once stays known, though a later answer may leave it out.
@@ -381,25 +386,31 @@ func sightedOnchain(order *Order, next v1alpha1.PaymentJournal, seen Sighting, p
 	return next, nil
 }
 
-// wrongOrder returns what is wrong where the service shows, under the id that it answered, another order than ours. A fee that the
-// service took off the amount is not another order.
+// wrongOrder returns what is wrong where the service shows, under the id that it answered, another order than ours.
 func wrongOrder(order *Order, seen Sighting) string {
-	if seen.Destination != "" && !strings.EqualFold(seen.Destination, order.Destination) {
-		return fmt.Sprintf("the service executed another order: it shows %s as the destination of this send", printable(seen.Destination, 100))
+	if wrong := order.mismatch(seen); wrong != "" {
+		return "the service executed another order: " + wrong
 	}
-	if seen.Asset != nil && (order.Asset == nil || *seen.Asset != *order.Asset) {
-		return fmt.Sprintf("the service executed another order: it shows %d of %s as the amount of this send", seen.Asset.Amount,
-			printable(seen.Asset.ID, 80))
+	return ""
+}
+
+// mismatch returns in what the send that the service shows is not the one that is declared; empty where it is, as far as the service says.
+// A fee that the service took off the amount is no difference.
+func (o *Order) mismatch(seen Sighting) string {
+	if seen.Destination != "" && !strings.EqualFold(seen.Destination, o.Destination) {
+		return fmt.Sprintf("it shows %s as the destination of this send", printable(seen.Destination, 100))
 	}
-	if order.Asset != nil {
+	if seen.Asset != nil && (o.Asset == nil || *seen.Asset != *o.Asset) {
+		return fmt.Sprintf("it shows %d of %s as the amount of this send", seen.Asset.Amount, printable(seen.Asset.ID, 80))
+	}
+	if o.Asset != nil {
 		return ""
 	}
-	if requested := seen.AmountSatsRequested; requested != nil && amount.Sat(*requested) != order.AmountSats {
-		return fmt.Sprintf("the service executed another order: it shows %d sat as the amount of this send, declared are %d", *requested,
-			order.AmountSats)
+	if requested := seen.AmountSatsRequested; requested != nil && amount.Sat(*requested) != o.AmountSats {
+		return fmt.Sprintf("it shows %d sat as the amount of this send, declared are %d", *requested, o.AmountSats)
 	}
-	if sent := seen.AmountSatsSent; sent != nil && amount.Sat(*sent) != order.AmountSats && !explainedByFee(order, *sent, seen.FeeSats) {
-		return fmt.Sprintf("the service sent %d sat, declared are %d, and no fee that it names explains the difference", *sent, order.AmountSats)
+	if sent := seen.AmountSatsSent; sent != nil && amount.Sat(*sent) != o.AmountSats && !explainedByFee(o, *sent, seen.FeeSats) {
+		return fmt.Sprintf("it sent %d sat, declared are %d, and no fee that it names explains the difference", *sent, o.AmountSats)
 	}
 	return ""
 }

@@ -45,6 +45,8 @@ type Order struct {
 	StartBefore time.Time
 	// IdempotencyKey is an on-chain send's.
 	IdempotencyKey string
+	// SendID is the service's id of an on-chain send that somebody else made and that is only followed; empty for one that is ours to make.
+	SendID string
 }
 
 // ExpiryMargin is how long before the expiry of a BOLT11 its payment no longer starts, so that it does not expire on its way.
@@ -146,7 +148,15 @@ func (o *Order) RecordSpec() v1alpha1.PaymentRecordSpec {
 		MaxFeeSats:     int64(o.MaxFeeSats),
 		FeeRate:        int64(o.FeeRate),
 		StartBefore:    &startBefore,
+		RequestID:      o.SendID,
 	}
+}
+
+// SendClaim is the record by which a send id of the service becomes that of the payment with record: its name, and what is in it.
+func SendClaim(record *v1alpha1.PaymentRecord, holder v1alpha1.RecordHolder, sendID string,
+) (string, v1alpha1.PaymentRecordSpec, v1alpha1.PaymentJournal) {
+	spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordSendClaim, Wallet: record.Spec.Wallet, RequestID: sendID, RecordRef: record.Name}
+	return SendClaimName(sendID), spec, v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: holder}
 }
 
 // SameHolder reports whether a and b are one resource, or one created again under the name of the other.
@@ -220,6 +230,7 @@ func NewOnchainOrder(send *v1alpha1.OnchainSend, network bitcoin.Network, wallet
 		FeeRate:        amount.SatPerVByte(send.Spec.FeeRate),
 		StartBefore:    send.Spec.ValidUntil.Time,
 		IdempotencyKey: send.Spec.IdempotencyKey,
+		SendID:         send.Spec.SendID,
 	}
 	order.Wallet.Name, order.Wallet.Namespace = send.Spec.WalletRef.Name, ForeignNamespace(send.Namespace, send.Spec.WalletRef)
 	order.Destination = canonicalDestination(send.Spec.To)
@@ -289,6 +300,10 @@ func checkRGBInvoice(send *v1alpha1.OnchainSend, network bitcoin.Network, now ti
 func elapsed(order *Order, now time.Time) *Obstacle {
 	if now.Before(order.StartBefore) {
 		return nil
+	}
+	if order.SendID != "" {
+		return deadEnd(v1alpha1.ReasonValidityElapsed, "the service showed no send %s before spec.validUntil, and nothing is sent by this resource; "+
+			"declare a new one if it is to be looked for again", printable(order.SendID, 128))
 	}
 	return deadEnd(v1alpha1.ReasonValidityElapsed,
 		"the time in which this payment may start is over, and nothing was sent; declare a new one if it is still wanted")

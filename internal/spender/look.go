@@ -1,6 +1,7 @@
 package spender
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -16,7 +17,7 @@ import (
 // the API server's.
 func (s *Spender) Look(ctx context.Context, order *payment.Order, record *v1alpha1.PaymentRecord, session *Session) (payment.Sighting, error) {
 	if order.Kind == v1alpha1.RecordOnchainSend {
-		return lookOnchain(ctx, record, session), nil
+		return lookOnchain(ctx, order, record, session), nil
 	}
 	return s.lookLightning(ctx, order, record, session)
 }
@@ -140,8 +141,8 @@ func (s *Spender) ownNode(ctx context.Context, session *Session, mayIssue bool) 
 	return node, "", nil
 }
 
-func lookOnchain(ctx context.Context, record *v1alpha1.PaymentRecord, session *Session) payment.Sighting {
-	found, presence, err := session.Service.OnchainSend(ctx, record.Journal.RequestID)
+func lookOnchain(ctx context.Context, order *payment.Order, record *v1alpha1.PaymentRecord, session *Session) payment.Sighting {
+	found, presence, err := session.Service.OnchainSend(ctx, cmp.Or(record.Journal.RequestID, order.SendID))
 	switch {
 	case presence == utexo.Absent, forgotten(err):
 		return payment.Sighting{Presence: payment.Absent}

@@ -352,10 +352,9 @@ func (v *visit) unrepeatable(ctx context.Context, why string) error {
 
 // claimSend makes the service's send id this record's. It is false where the id already is another record's.
 func (s *Spender) claimSend(ctx context.Context, order *payment.Order, current *v1alpha1.PaymentRecord, sendID string) (bool, error) {
-	spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordSendClaim, Wallet: current.Spec.Wallet, RequestID: sendID, RecordRef: current.Name}
-	journal := v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: order.Holder}
+	name, spec, journal := payment.SendClaim(current, order.Holder, sendID)
 	for {
-		claim, created, err := s.Records.Claim(ctx, payment.SendClaimName(sendID), spec, journal)
+		claim, created, err := s.Records.Claim(ctx, name, spec, journal)
 		switch {
 		case err == nil:
 			return created || claim.Spec.RecordRef == current.Name, nil

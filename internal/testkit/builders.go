@@ -328,6 +328,12 @@ func (b *OnchainSendBuilder) IdempotencyKey(key string) *OnchainSendBuilder {
 	return b
 }
 
+// Follow sets spec.mode to Observe and spec.sendID.
+func (b *OnchainSendBuilder) Follow(sendID string) *OnchainSendBuilder {
+	b.obj.Spec.Mode, b.obj.Spec.SendID = v1alpha1.ModeObserve, sendID
+	return b
+}
+
 // Suspend sets spec.suspend to true.
 func (b *OnchainSendBuilder) Suspend() *OnchainSendBuilder {
 	b.obj.Spec.Suspend = true

@@ -40,6 +40,9 @@ func StartProcess(log, path string, arguments ...string) (*Process, error) {
 	return &Process{Log: log, Done: done, command: command}, nil
 }
 
+// PID is the number of the program's process.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
 // Signal sends a signal to the program, and to nobody where it has ended.
 func (p *Process) Signal(signal os.Signal) {
 	_ = p.command.Process.Signal(signal) // os.ErrProcessDone is what Done says

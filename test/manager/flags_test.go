@@ -62,8 +62,8 @@ func TestHelp(t *testing.T) {
 	}
 	want := []string{
 		"concurrency", "health-probe-bind-address", "leader-elect", "leader-lease-duration", "leader-renew-deadline", "leader-retry-period",
-		"looks-per-second", "metrics-bind-address", "metrics-insecure", "namespace", "observe-interval", "quarantine", "shard", "version",
-		"wallet-sync-interval", "watch-namespaces",
+		"looks-per-second", "metrics-bind-address", "metrics-insecure", "namespace", "observe-interval", "pprof-bind-address", "quarantine", "shard",
+		"version", "wallet-sync-interval", "watch-namespaces",
 	}
 	slices.Sort(own)
 	if diff := cmp.Diff(want, own); diff != "" {
@@ -88,6 +88,7 @@ func TestBadFlags(t *testing.T) {
 		"a hectic observer":              {[]string{"--observe-interval=1s"}, "--observe-interval must be at least 2s", 1},
 		"an observer that never looks":   {[]string{"--looks-per-second=0"}, "--looks-per-second at least 1", 1},
 		"nobody to work":                 {[]string{"--concurrency=0"}, "--concurrency must be at least 1", 1},
+		"profiles for everybody":         {[]string{"--pprof-bind-address=:6060"}, "--pprof-bind-address must be 0 or", 1},
 		"no namespace":                   {[]string{"--namespace="}, "--namespace must name", 1},
 		"an empty namespace in the list": {[]string{"--watch-namespaces=team-a,,team-b"}, "--watch-namespaces has an empty name", 1},
 		"a comma at the end of the list": {[]string{"--watch-namespaces=team-a,"}, "--watch-namespaces has an empty name", 1},

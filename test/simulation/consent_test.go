@@ -64,7 +64,7 @@ func modeOf(object client.Object) v1alpha1.PaymentMode {
 	case *v1alpha1.LightningPayment:
 		mode = o.Spec.Mode
 	case *v1alpha1.OnchainSend:
-		mode = v1alpha1.PaymentMode(o.Spec.Mode)
+		mode = o.Spec.Mode
 	}
 	if mode == "" {
 		return v1alpha1.ModeApply
@@ -77,7 +77,7 @@ func setMode(object client.Object, mode v1alpha1.PaymentMode) {
 	case *v1alpha1.LightningPayment:
 		o.Spec.Mode = mode
 	case *v1alpha1.OnchainSend:
-		o.Spec.Mode = v1alpha1.OnchainMode(mode)
+		o.Spec.Mode = mode
 	}
 }
 

@@ -588,7 +588,7 @@ func (s *sim) judgeRecord(o *order, object *object, record *v1alpha1.PaymentReco
 		}
 	default:
 		found := s.api.current(object.key)
-		s.check("I13", s.orphaned(object) || found != nil && s.blocked(found), "%s came to rest as %s", object.key, record.Journal.Phase)
+		s.check("I13", s.orphaned(object) || found != nil && (s.blocked(found) || s.heldSinceLoss(found)), "%s came to rest as %s", object.key, record.Journal.Phase)
 	}
 }
 

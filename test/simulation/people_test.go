@@ -147,9 +147,10 @@ func (s *sim) beginsAfterLoss(c *moneyCall) {
 	lost.again[c.task.object.order] = true
 }
 
-// heldSinceLoss reports whether object waits, as it should, for somebody to look after the records that were lost.
+// heldSinceLoss reports whether object waits, as it should, for somebody to look after the records that were lost, or after a payment that
+// has none: that of another client, which an end of ours can make.
 func (s *sim) heldSinceLoss(found client.Object) bool {
-	return s.judge.loss != nil && readyReason(found) == v1alpha1.ReasonJournalLost
+	return (s.judge.loss != nil || s.judge.foreign || s.confused()) && readyReason(found) == v1alpha1.ReasonJournalLost
 }
 
 // saySo lets people look at the ledger and say what became of some of the payments that are Unknown, as the runbook has it.

@@ -377,8 +377,24 @@ func (s *sim) play() {
 	s.calm()
 	s.driveToRest()
 	s.advance(time.Hour) // what is on the way lands before anybody looks
+	if s.judge.foreign || s.confused() {
+		s.watchWallets()
+	}
 	s.saySo()
 	s.final()
+}
+
+// watchWallets has the wallets looked at until it is certain which payments no record knows, and then what may have to wait for it.
+func (s *sim) watchWallets() {
+	s.settle(30 * time.Minute)
+	for _, r := range s.replicas {
+		for i, o := range s.objects {
+			if s.leading(r) && o.rests() && s.api.current(o.key) != nil {
+				r.due[i] = s.clock.Now()
+			}
+		}
+	}
+	s.settle(time.Second)
 }
 
 // exhausted reports whether no fault is left that could strike, or nothing that it could strike.
