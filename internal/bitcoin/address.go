@@ -13,6 +13,7 @@ import (
 	"github.com/btcsuite/btcd/txscript/v2"
 
 	"github.com/utexo/utexo-operator/internal/amount"
+	"github.com/utexo/utexo-operator/internal/memo"
 )
 
 // AddressType names an output script as Bitcoin Core does.
@@ -89,8 +90,29 @@ func AddressNetworks(text string) ([]Network, error) {
 	return good, err
 }
 
+// addresses are those that were read last: each look at a payment reads its address more than once, and a Taproot key costs a square root.
+var addresses = memo.New[string, knownAddress](4096)
+
+type knownAddress struct {
+	address Address
+	good    []Network
+}
+
 // parseAddress reads text and returns the networks it is good on, at least one.
 func parseAddress(text string) (Address, []Network, error) {
+	known, ok := addresses.Get(text)
+	if !ok {
+		var err error
+		if known.address, known.good, err = readAddress(text); err != nil {
+			return Address{}, nil, err
+		}
+		addresses.Put(text, known)
+	}
+	known.address.Script = slices.Clone(known.address.Script)
+	return known.address, slices.Clone(known.good), nil
+}
+
+func readAddress(text string) (Address, []Network, error) {
 	if err := checkText(text); err != nil {
 		return Address{}, nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/btcsuite/btcd/btcec/v2/ecdsa"
 
 	"github.com/utexo/utexo-operator/internal/amount"
+	"github.com/utexo/utexo-operator/internal/memo"
 )
 
 // Decode reads an invoice in lower or upper case, without white space and without a "lightning:" scheme. It checks everything that
@@ -372,10 +373,35 @@ func signingDigest(prefix string, groups []byte) [32]byte {
 // compressedKey is added to a recovery id in the header of btcec's compact signatures, for a compressed key.
 const compressedKey = 27 + 4
 
+// signatureCheck is a signature that was verified, or that a payee was recovered from, with all that decides on it.
+type signatureCheck struct {
+	digest    [32]byte
+	signature [65]byte
+	named     bool
+	payee     [33]byte // zero where none is named
+}
+
+// verified keeps the payees of signatures that are good. Each look at a payment or an invoice decodes it, and verifying takes as long as all
+// else that such a look does.
+var verified = memo.New[signatureCheck, [33]byte](4096)
+
 // checkSignature verifies the signature against the payee that the invoice names, or recovers the payee from it.
 func (i *Invoice) checkSignature(digest [32]byte, groups []byte) error {
 	// Cannot fail: 104 groups are 65 bytes.
 	signature, _ := bech32.ConvertBits(groups, 5, 8, false)
+	what := signatureCheck{digest: digest, signature: [65]byte(signature), named: i.PayeeNamed, payee: i.Payee}
+	if payee, ok := verified.Get(what); ok {
+		i.Payee = payee
+		return nil
+	}
+	if err := i.verify(digest, signature); err != nil {
+		return err
+	}
+	verified.Put(what, i.Payee)
+	return nil
+}
+
+func (i *Invoice) verify(digest [32]byte, signature []byte) error {
 	recovery := signature[64]
 	if recovery > 3 {
 		return decodeError(BadSignature, "the signature of the invoice is malformed")

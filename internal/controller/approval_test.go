@@ -1,9 +1,11 @@
 package controller_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
@@ -260,4 +262,78 @@ func TestNobodyApproves(t *testing.T) {
 			w.paid(0)
 		})
 	}
+}
+
+// TestApprovedIsShownAsItWas shows, of a payment that was submitted or is over, how far it was approved then, and nothing where no approval is
+// needed any more.
+func TestApprovedIsShownAsItWas(t *testing.T) {
+	awaiting := func(t *testing.T, maxFeeSats int64) (*world, *v1alpha1.LightningPayment) {
+		w := limited(t, sandbox.Documented, v1alpha1.WalletLimits{RequireApprovalAboveSats: new(int64(0))})
+		pay := w.payment("rent", w.supplierInvoice(5000)).MaxFeeSats(maxFeeSats).Obj()
+		pay.SetAnnotations(map[string]string{v1alpha1.AuthorAnnotation: "author"})
+		w.create(pay)
+		w.pass(pay)
+		return w, pay
+	}
+	t.Run("submitted, and edited since", func(t *testing.T) {
+		w, pay := awaiting(t, 1000)
+		w.approve(pay, "alice")
+		w.rest(pay)
+		w.setMode(pay, v1alpha1.ModePlan)
+		w.pass(pay)
+		w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil}) // for the generation that there is now
+		if approved := w.condition(pay, v1alpha1.ConditionApproved); approved.Message != "approved by alice" {
+			t.Errorf("%+v", approved)
+		}
+	})
+	t.Run("no approval is needed any more", func(t *testing.T) {
+		w, pay := awaiting(t, 1000)
+		w.limit(v1alpha1.WalletLimits{})
+		w.rest(pay)
+		w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+		if approved := meta.FindStatusCondition(pay.Status.Conditions, v1alpha1.ConditionApproved); approved != nil {
+			t.Errorf("a payment that needed no approval says %+v", approved)
+		}
+	})
+	t.Run("failed, and approved since", func(t *testing.T) {
+		w, pay := awaiting(t, 1)
+		w.want(pay, verdict{"Failed", v1alpha1.ReasonFeeTooHigh, nil})
+		w.approve(pay, "alice")
+		w.quiet(pay)
+		w.want(pay, verdict{"Failed", v1alpha1.ReasonFeeTooHigh, nil})
+	})
+}
+
+// TestPermissionGrowsOld pauses the process between its last look at an approval, which is taken back meanwhile, and the call that moves money.
+func TestPermissionGrowsOld(t *testing.T) {
+	eachScenario(t, func(t *testing.T, s scenario) {
+		w := limited(t, s.profile, v1alpha1.WalletLimits{RequireApprovalAboveSats: new(int64(0))})
+		object := s.make(w)
+		object.SetAnnotations(map[string]string{v1alpha1.AuthorAnnotation: "author"})
+		w.create(object)
+		w.pass(object)
+		approval := w.approve(object, "alice")
+		begun, paused := false, false
+		w.boundary = func(call string, after bool) error {
+			begun = begun || (after && strings.HasSuffix(call, "-begin"))
+			if begun && !paused && after && strings.HasPrefix(call, "K list PaymentApproval") {
+				paused = true
+				w.delete(approval)
+				w.clock.Step(30 * time.Second)
+			}
+			return nil
+		}
+		w.pass(object)
+		w.boundary = nil
+		if !paused {
+			t.Fatal("permission was not asked for")
+		}
+		w.began(1, 0)
+		w.reach(object, v1alpha1.ReasonAwaitingApproval)
+		w.paid(0)
+		w.approve(object, "bob")
+		w.rest(object)
+		w.want(object, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+		w.paid(1)
+	})
 }

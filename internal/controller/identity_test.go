@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -543,6 +544,27 @@ func TestPinnedInvoice(t *testing.T) {
 			t.Errorf("%s was paid, pinned was %s", out.Key, w.hashOf(first))
 		}
 	})
+	t.Run("of a ConfigMap that changes while all records are lost", func(t *testing.T) {
+		w := newWorld(t, sandbox.Documented)
+		w.syncWallet()
+		w.hang()
+		first, second := w.supplierInvoice(5000), w.supplierInvoice(6000)
+		source := made(w, w.configMap("supplier", "invoice", first))
+		pay := made(w, testkit.MakeLightningPayment("rent").Namespace(w.namespace).InvoiceFromConfigMap("supplier", "invoice").Obj())
+		w.reach(pay, v1alpha1.ReasonInFlight)
+		if err := w.api.DeleteAllOf(t.Context(), &v1alpha1.PaymentRecord{}, client.InNamespace(w.operator)); err != nil {
+			t.Fatal(err)
+		}
+		w.change(source, func() { source.Data["invoice"] = second })
+		w.release(pay)
+		w.pass(pay)
+		w.want(pay, verdict{"Pending", v1alpha1.ReasonJournalLost, []string{w.hashOf(first), "key invoice of ConfigMap supplier"}})
+		w.quiet(pay)
+		w.change(source, func() { source.Data["invoice"] = first })
+		w.rest(pay)
+		w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+		w.paid(1)
+	})
 	t.Run("of a ConfigMap that changes before anything is sent", func(t *testing.T) {
 		w := newWorld(t, sandbox.Documented, func(o *sandbox.Options) { o.Unfunded = true })
 		w.syncWallet()
@@ -799,6 +821,66 @@ func TestOwnInvoice(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestOwnInvoiceDeniedOnce has the service deny once, before anything is submitted, that it knows an invoice which the paying node issued.
+func TestOwnInvoiceDeniedOnce(t *testing.T) {
+	for name, tc := range map[string]struct{ begun, paid bool }{
+		"and refuse the begin": {false, true}, "and begin": {true, true}, "and begin, and nobody pays it": {true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Reference)
+			w.sandbox.SetListPayments(false)
+			w.syncWallet()
+			text := w.open("order").Status.PaymentRequest
+			faults := []sandbox.Fault{{Kind: sandbox.FaultLie, Claim: sandbox.ClaimAbsent, Operation: sandbox.SendRequest}}
+			if !tc.begun {
+				faults = append(faults, sandbox.Fault{Kind: sandbox.FaultRefuseConnection, Operation: sandbox.PayBegin})
+			}
+			for _, fault := range faults {
+				if _, err := w.sandbox.AddFault(fault); err != nil {
+					t.Fatal(err)
+				}
+			}
+			pay := made(w, w.payment("rent", text).Obj())
+			w.pass(pay)
+			if tc.paid {
+				w.settle(text, false)
+			}
+			w.rest(pay)
+			w.want(pay, verdict{"Failed", v1alpha1.ReasonOwnInvoice, []string{"cannot pay itself"}})
+			w.paid(0)
+		})
+	}
+}
+
+// TestInvoiceOfAnotherWallet pays an invoice that another wallet of the same service and operator issued. Where each wallet has a node of its
+// own, as at the documented service, that is a payment like any other, also where no list of payments can tell.
+func TestInvoiceOfAnotherWallet(t *testing.T) {
+	for _, listing := range []bool{true, false} {
+		t.Run(fmt.Sprintf("with a list of payments: %t", listing), func(t *testing.T) {
+			w := newWorld(t, sandbox.Documented)
+			w.syncWallet()
+			w.makeSecret("shop", map[string]string{"mnemonic": otherMnemonic})
+			shop := testkit.MakeWallet("shop").Namespace(w.namespace).URL(w.url).KeysFrom("shop").Obj()
+			w.pass(made(w, shop))
+			issued := made(w, testkit.MakeLightningInvoice("order").Namespace(w.namespace).Wallet("shop").AmountSats(5000).Expiry(time.Hour).Obj())
+			w.pass(issued)
+			w.get(issued)
+			w.sandbox.SetListPayments(listing)
+			pay := made(w, testkit.MakeLightningPayment("rent").Namespace(w.namespace).Wallet("main").InvoiceFromLightningInvoice("order").Obj())
+			w.rest(pay)
+			w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+			if moved := w.sandbox.Moved(issued.Status.PaymentHash); len(moved) != 1 {
+				t.Errorf("moved %d times", len(moved))
+			}
+			w.pass(issued)
+			w.get(issued)
+			if issued.Status.Phase != v1alpha1.InvoiceSettled {
+				t.Errorf("the invoice that was paid is %s", issued.Status.Phase)
+			}
+		})
 	}
 }
 

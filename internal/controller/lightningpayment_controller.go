@@ -120,6 +120,9 @@ func (p *Payments) pinnedInvoice(ctx context.Context, pay *v1alpha1.LightningPay
 	if waiting != nil || err != nil {
 		return "", waiting, err
 	}
+	if lost := pinLost(pay, text); lost != nil {
+		return "", lost, nil
+	}
 	if known.MasterFingerprint == "" {
 		return "", &payment.Obstacle{Reason: v1alpha1.ReasonWalletNotReady, Message: "waiting for the Wallet", RetryAfter: secretPoll}, nil
 	}
@@ -135,6 +138,18 @@ func (p *Payments) pinnedInvoice(ctx context.Context, pay *v1alpha1.LightningPay
 		return "", nil, err
 	}
 	return pin.Spec.PaymentRequest, nil, nil
+}
+
+// pinLost holds a payment whose status tells of another invoice than text, and whose pin is gone: the records were lost, and the invoice
+// before may have been paid. Nothing else reads an identity from a status, which may be lost, too.
+func pinLost(pay *v1alpha1.LightningPayment, text string) *payment.Obstacle {
+	read, err := bolt11.Decode(text)
+	if known := pay.Status.PaymentHash; err == nil && known != "" && known != read.PaymentHashHex() {
+		return &payment.Obstacle{Reason: v1alpha1.ReasonJournalLost, Message: fmt.Sprintf(
+			"the record of the invoice that it pays was lost, and %s now holds another one: whether the one before was paid nobody here knows; "+
+				"look for payment hash %s at the service, and declare a new LightningPayment if it was not", sourceOf(pay.Spec.InvoiceFrom), known)}
+	}
+	return nil
 }
 
 // readInvoice reads what invoiceFrom names.

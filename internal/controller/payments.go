@@ -105,6 +105,8 @@ type pass struct {
 	facts   payment.Facts
 	// standing is what is left of the wallet's budget, where it has one and it was looked at.
 	standing *limits.Standing
+	// gated tells that it was looked at whether the payment needs an approval.
+	gated bool
 	// unsigned is the PSBT that people have to sign, of the attempt unsignedAttempt, once it was read.
 	unsigned        string
 	unsignedAttempt int32
@@ -176,6 +178,7 @@ func (r *pass) observe(ctx context.Context) error {
 		Abandon:    r.object.inner().GetAnnotations()[DeletionPolicyAnnotation] == AbandonTracking,
 		Resolution: r.object.inner().GetAnnotations()[ResolveAnnotation],
 		GivenUp:    givenUp(r.object),
+		Recorded:   r.object.recordName() != "",
 		Mode:       r.object.mode(),
 	}
 	reference := r.object.walletReference()
@@ -238,7 +241,7 @@ func (r *pass) gate(ctx context.Context) (err error) {
 	if r.facts.Blocked, err = r.blocked(ctx); err != nil {
 		return err
 	}
-	r.facts.Unapproved, r.facts.Approval = nil, nil
+	r.facts.Unapproved, r.facts.Approval, r.gated = nil, nil, true
 	needed := approval.Required(r.wallet.Spec.Limits, r.facts.Order)
 	if needed == 0 {
 		return nil
@@ -313,7 +316,7 @@ func (r *pass) plan(projection payment.Projection) *v1alpha1.PaymentPlan {
 	switch {
 	case !planning && found == nil && r.facts.Approval == nil && known == nil:
 		return nil
-	case !recorded && (r.session == nil || r.facts.Invalid != nil):
+	case !recorded && (r.session == nil || r.facts.Invalid != nil || r.facts.GivenUp != nil):
 		return known
 	}
 	startBefore := metav1.NewTime(order.StartBefore.Truncate(time.Second))
@@ -439,9 +442,7 @@ func logRecorded(ctx context.Context, record *v1alpha1.PaymentRecord) {
 
 // rest writes the status, lets the resource go where it may, and says when to look again.
 func (r *pass) rest(ctx context.Context, decision payment.Decision) (ctrl.Result, error) {
-	if r.facts.Approval != nil {
-		decision.Projection.Summary.Also = append(slices.Clone(decision.Projection.Summary.Also), *r.facts.Approval)
-	}
+	r.showApproval(&decision.Projection)
 	r.object.project(r.facts.Order, r.facts.Record, &r.facts, decision.Projection, r.Clock.Now())
 	r.object.showPlan(r.plan(decision.Projection))
 	signing, err := r.signing(ctx)
@@ -462,6 +463,22 @@ func (r *pass) rest(ctx context.Context, decision payment.Decision) (ctrl.Result
 		return ctrl.Result{RequeueAfter: again, Priority: r.priority()}, nil
 	}
 	return r.expire(ctx, r.object)
+}
+
+// showApproval adds how far the payment is approved. Of one that was submitted, or is over, that is what it was then; where none is needed
+// any more it is nothing.
+func (r *pass) showApproval(projection *payment.Projection) {
+	shown := meta.FindStatusCondition(r.object.inner().GetConditions(), v1alpha1.ConditionApproved)
+	switch {
+	case r.facts.Approval != nil && (shown == nil || projection.Phase != v1alpha1.PaymentFailed):
+		shown = r.facts.Approval
+	case r.gated && projection.Phase != v1alpha1.PaymentFailed:
+		projection.Summary.Without = []string{v1alpha1.ConditionApproved}
+		return
+	}
+	if shown != nil {
+		projection.Summary.Also = append(slices.Clone(projection.Summary.Also), *shown)
+	}
 }
 
 // priority is that of the next pass in the queue: what was submitted only looks, and lets pass what is still to be paid.

@@ -78,6 +78,8 @@ type Debit struct {
 	Sats amount.Sat
 	// At is when the payment was submitted, from which on it counts.
 	At time.Time
+	// Final tells that the payment was made, so that it will take neither more nor less.
+	Final bool
 }
 
 // DebitOf is the debit of a recorded payment, or nil for one that took nothing: it was not submitted, or failed. One whose outcome is
@@ -90,7 +92,7 @@ func DebitOf(record *v1alpha1.PaymentRecord) *Debit {
 	case journal.Phase == v1alpha1.RecordFailed, journal.Phase == v1alpha1.RecordCancelled:
 		return nil
 	}
-	debit := &Debit{At: journal.SubmittedAt.Time}
+	debit := &Debit{At: journal.SubmittedAt.Time, Final: journal.Phase == v1alpha1.RecordSucceeded}
 	if record.Spec.AmountSats != nil {
 		debit.Sats = amount.Sat(*record.Spec.AmountSats)
 	}
@@ -140,8 +142,7 @@ func (s Standing) Block(need amount.Sat, now time.Time) *payment.Obstacle {
 		if spent -= debit.Sats; s.dailySats-spent >= need {
 			at := debit.At.Add(Window)
 			until = at.UTC().Format(time.RFC3339)
-			// What is under way may fail, or cost less than it might have.
-			obstacle.RetryAfter = min(max(at.Sub(now), time.Second), recheck)
+			obstacle.RetryAfter = min(max(at.Sub(now), time.Second), s.recheck())
 			break
 		}
 	}
@@ -150,5 +151,11 @@ func (s Standing) Block(need amount.Sat, now time.Time) *payment.Obstacle {
 	return obstacle
 }
 
-// recheck is how often it is looked whether a budget allows more by now.
-const recheck = 5 * time.Minute
+// recheck is how often it is looked whether a budget allows more by now: what is under way may fail, or cost less than it might have.
+// Where nothing is, only time helps, or another limit, which makes it look by itself.
+func (s Standing) recheck() time.Duration {
+	if slices.ContainsFunc(s.debits, func(debit Debit) bool { return !debit.Final }) {
+		return 5 * time.Minute
+	}
+	return time.Hour
+}

@@ -115,7 +115,10 @@ func TestDebitOf(t *testing.T) {
 				record.Journal.SubmittedAt = nil
 			}
 			debit := limits.DebitOf(record)
+			final := tc.phase == v1alpha1.RecordSucceeded
 			switch {
+			case debit != nil && debit.Final != final:
+				t.Errorf("final %t, want %t", debit.Final, final)
 			case debit == nil && tc.want != 0, debit != nil && (debit.Sats != tc.want || !debit.At.Equal(noon)):
 				t.Errorf("%+v, want %d sat", debit, tc.want)
 			}
@@ -157,6 +160,29 @@ func TestStanding(t *testing.T) {
 			case obstacle != nil && (obstacle.Reason != v1alpha1.ReasonBudgetExceeded || !strings.Contains(obstacle.Message, tc.says) || tc.says == "" ||
 				obstacle.RetryAfter != tc.retryAfter):
 				t.Errorf("%+v, want %q and %s", obstacle, tc.says, tc.retryAfter)
+			}
+		})
+	}
+}
+
+// TestRecheck looks often only where something is under way that may take less than it might have.
+func TestRecheck(t *testing.T) {
+	made := limits.Debit{Sats: 900, At: noon.Add(-time.Hour), Final: true}
+	soon := limits.Debit{Sats: 900, At: noon.Add(-limits.Window + time.Minute), Final: true}
+	old := limits.Debit{Sats: 900, At: noon.Add(-limits.Window)}
+	for name, tc := range map[string]struct {
+		debits []limits.Debit
+		want   time.Duration
+	}{
+		"all that was spent is final":                 {[]limits.Debit{made}, time.Hour},
+		"something is under way":                      {[]limits.Debit{made, {Sats: 1, At: noon}}, 5 * time.Minute},
+		"what is under way counts no more":            {[]limits.Debit{made, old}, time.Hour},
+		"it counts no more before the next look":      {[]limits.Debit{soon}, time.Minute},
+		"the same, while something else is under way": {[]limits.Debit{soon, {Sats: 1, At: noon}}, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if obstacle := limits.StandingOf(1000, tc.debits, noon).Block(500, noon); obstacle == nil || obstacle.RetryAfter != tc.want {
+				t.Errorf("%+v, want another look after %s", obstacle, tc.want)
 			}
 		})
 	}

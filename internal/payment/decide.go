@@ -51,6 +51,8 @@ type Facts struct {
 	GivenUp *Obstacle
 	// Record is nil where there is none.
 	Record *v1alpha1.PaymentRecord
+	// Recorded tells that the status names a record: where there is none, it was lost.
+	Recorded bool
 	// Suspended is spec.suspend, the payment's or the wallet's.
 	Suspended bool
 	// Deleting means that the resource is being deleted, Abandon that its deletion shall not wait for the outcome.
@@ -317,6 +319,11 @@ func (f Facts) unasked() *Obstacle {
 // decideUnclaimed is for a payment of which nothing was recorded, or which was given up before anything was sent.
 func decideUnclaimed(f Facts, now time.Time) Decision {
 	switch {
+	case f.Deleting && f.Recorded && f.Record == nil:
+		return Decision{Projection: pending(&Obstacle{
+			Reason:  v1alpha1.ReasonJournalLost,
+			Message: "deleted, and its record was lost: whether it was paid before nobody here knows; look for it at the service",
+		})}
 	case f.Deleting:
 		return Decision{Projection: pending(&Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "deleted before anything was sent"})}
 	case f.GivenUp != nil:
@@ -456,7 +463,9 @@ var AdoptedSend = Event{
 // decideClaimed is for a payment that is recorded and of which nothing was submitted.
 func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 	journal := f.Record.Journal
-	adopts := f.adopts() && journal.Attempt == 0 // of later attempts it is known that they were not sent
+	// Of what was submitted it is known that it was not sent. Attempts alone do not say so: they go on counting where another resource gave the
+	// record up, which may be of another wallet.
+	adopts := f.adopts() && journal.SubmittedAt == nil
 	switch {
 	case f.Deleting:
 		return cancel(journal, now)

@@ -229,6 +229,10 @@ func TestDecide(t *testing.T) {
 			order: lightning, change: func(f *Facts) { situations["invalid"](f); situations["waiting"](f) },
 			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonInvalidInvoice),
 		},
+		"deleted after its record was lost": {
+			order: lightning, change: func(f *Facts) { f.Deleting, f.Recorded = true, true },
+			want: rests(pending, v1alpha1.ReasonJournalLost, 0).unheld(), wantMentions: []string{"nobody here knows"},
+		},
 		"an invalid manifest that is deleted is no dead end": {
 			order: lightning, change: func(f *Facts) { situations["invalid"](f); f.Deleting = true },
 			want: rests(pending, v1alpha1.ReasonCancelled, 0).unheld(),
@@ -596,6 +600,10 @@ func TestDecide(t *testing.T) {
 		},
 		"an invoice that expired and that the service knows is adopted": {
 			order: lightning, change: tooLate(&Sighting{Presence: Outbound, State: StateSucceeded}), want: outcome{Step: Claim},
+		},
+		"too late, after attempts of which nothing was submitted, perhaps of another wallet's, it is looked for": {
+			order: lightning, phase: v1alpha1.RecordClaimed, change: func(f *Facts) { tooLate(nil)(f); f.Record.Journal.Attempt = 2 },
+			want: outcome{Step: Observe},
 		},
 		"an invoice that expired and that nobody paid is a dead end": {
 			order: lightning, change: tooLate(&Sighting{Presence: Absent}), want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonInvoiceExpired),

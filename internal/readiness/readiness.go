@@ -35,6 +35,8 @@ type Summary struct {
 	NotReady bool
 	// Also are further conditions: type, status, reason and message.
 	Also []metav1.Condition
+	// Without are the types of conditions that no longer are.
+	Without []string
 }
 
 // maxMessage is the most that a condition's message should hold, in bytes.
@@ -74,6 +76,9 @@ func Conditions(existing []metav1.Condition, generation int64, summary Summary, 
 	}
 	for _, condition := range summary.Also {
 		set(condition.Type, condition.Status, condition.Reason, condition.Message)
+	}
+	for _, kind := range summary.Without {
+		meta.RemoveStatusCondition(&conditions, kind)
 	}
 	return conditions
 }

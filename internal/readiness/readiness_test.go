@@ -77,6 +77,11 @@ func TestConditions(t *testing.T) {
 			existing: []metav1.Condition{before("Custom", "True"), before("Ready", "True")},
 			summary:  Summary{Outcome: Done}, want: []metav1.Condition{before("Custom", "True"), ready("True", earlier)},
 		},
+		"what no longer is goes": {
+			existing: []metav1.Condition{before("Ready", "True"), before("Approved", "False"), before("Synced", "True")},
+			summary:  Summary{Outcome: Done, Without: []string{"Approved", "Unheard"}},
+			want:     []metav1.Condition{ready("True", earlier), before("Synced", "True")},
+		},
 		"further conditions are set, and keep their time": {
 			existing: []metav1.Condition{before("Ready", "True"), before("Settled", "Unknown"), before("Synced", "True")},
 			summary: Summary{Outcome: Done, Also: []metav1.Condition{

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/payment"
 )
 
 // Labels of a record, to find it by.
@@ -156,8 +157,9 @@ func (s *Store) patch(ctx context.Context, record, next *v1alpha1.PaymentRecord)
 	return next, nil
 }
 
-// PublishedInvoice returns a record of a LightningInvoice that the wallets of a service issued with a payment hash, or nil.
-func (s *Store) PublishedInvoice(ctx context.Context, paymentHash, server string) (*v1alpha1.PaymentRecord, error) {
+// PublishedInvoice returns a record of a LightningInvoice that a wallet issued with a payment hash, or nil. What other wallets of its service
+// issued may be of other nodes.
+func (s *Store) PublishedInvoice(ctx context.Context, paymentHash string, wallet v1alpha1.RecordWallet) (*v1alpha1.PaymentRecord, error) {
 	records, err := s.list(ctx, client.MatchingLabels{
 		LabelKind: string(v1alpha1.RecordLightningInvoice), LabelPaymentHash: labelled(paymentHash),
 	}, 0)
@@ -165,23 +167,23 @@ func (s *Store) PublishedInvoice(ctx context.Context, paymentHash, server string
 		return nil, err
 	}
 	for i := range records {
-		if records[i].Spec.PaymentHash == paymentHash && records[i].Spec.Wallet.Server == server {
+		if records[i].Spec.PaymentHash == paymentHash && payment.SameWallet(records[i].Spec.Wallet, wallet) {
 			return &records[i], nil
 		}
 	}
 	return nil, nil
 }
 
-// AnyPublishedInvoice returns a record of some LightningInvoice that a wallet of a service issued, or nil.
-func (s *Store) AnyPublishedInvoice(ctx context.Context, fingerprint, server string) (*v1alpha1.PaymentRecord, error) {
+// AnyPublishedInvoice returns a record of some LightningInvoice that a wallet issued, or nil.
+func (s *Store) AnyPublishedInvoice(ctx context.Context, wallet v1alpha1.RecordWallet) (*v1alpha1.PaymentRecord, error) {
 	records, err := s.list(ctx, client.MatchingLabels{
-		LabelKind: string(v1alpha1.RecordLightningInvoice), LabelFingerprint: fingerprint,
+		LabelKind: string(v1alpha1.RecordLightningInvoice), LabelFingerprint: wallet.MasterFingerprint,
 	}, 10)
 	if err != nil {
 		return nil, err
 	}
 	for i := range records {
-		if records[i].Spec.Wallet.Server == server {
+		if payment.SameWallet(records[i].Spec.Wallet, wallet) {
 			return &records[i], nil
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/btcsuite/btcd/btcec/v2"
 	"github.com/btcsuite/btcd/chaincfg/v2"
 
+	"github.com/utexo/utexo-operator/internal/memo"
 	"github.com/utexo/utexo-operator/internal/rgb"
 	"github.com/utexo/utexo-operator/internal/sandbox/chain"
 )
@@ -48,17 +49,39 @@ func (e *entropy) uuid(label string) string {
 	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
 }
 
+// madeKeys and madeMasters remember keys by what they are made of: thousands of sandboxes of one seed have the same.
+var (
+	madeKeys    = memo.New[[32]byte, *btcec.PrivateKey](1024)
+	madeMasters = memo.New[masterOf, *chain.Master](64)
+)
+
+type masterOf struct {
+	raw     [32]byte
+	network string
+}
+
 // key returns the private key that belongs to label.
 func (e *entropy) key(label string) *btcec.PrivateKey {
 	raw := e.named(label)
-	key, _ := btcec.PrivKeyFromBytes(raw[:])
+	key, ok := madeKeys.Get(raw)
+	if !ok {
+		key, _ = btcec.PrivKeyFromBytes(raw[:])
+		madeKeys.Put(raw, key)
+	}
 	return key
 }
 
 // master returns the BIP 32 master key that belongs to label.
 func (e *entropy) master(label string, params *chaincfg.Params) (*chain.Master, error) {
-	raw := e.named(label)
-	return chain.NewMaster(raw[:], params)
+	of := masterOf{e.named(label), params.Name}
+	if known, ok := madeMasters.Get(of); ok {
+		return known, nil
+	}
+	made, err := chain.NewMaster(of.raw[:], params)
+	if err == nil {
+		madeMasters.Put(of, made)
+	}
+	return made, err
 }
 
 // assetID returns the contract id of the asset with that ticker.

@@ -29,17 +29,20 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 		seen := payment.Sighting{
 			Presence: payment.Outbound, State: sendState(found.Status), Word: found.StatusWord, RequestID: found.ID, FeeSats: found.FeeSats,
 		}
-		if record.Journal.AbsentBefore {
-			return seen, nil // the hash was unknown before we paid, so it is no invoice of the node's own
+		// Where the hash was unknown before we paid it is no invoice of the node's own, if that word was true. It was one word: what ends
+		// the payment, and one that is under way for too long, is held against all that is known without asking for more.
+		told := record.Journal.AbsentBefore
+		if told && record.Journal.SubmittedAt != nil && seen.State == payment.StatePending && s.Clock.Now().Before(order.StartBefore) {
+			return seen, nil
 		}
-		inbound, problem, err := s.inbound(ctx, order, session)
+		inbound, problem, err := s.inbound(ctx, order, session, !told)
 		switch {
 		case err != nil:
 			return payment.Sighting{}, err
-		case problem != "":
-			return payment.Sighting{Problem: problem}, nil
 		case inbound:
 			seen.Presence = payment.Inbound
+		case problem != "" && !told:
+			return payment.Sighting{Problem: problem}, nil
 		}
 		return seen, nil
 	case presence == utexo.PresenceUnknown && err != nil && !notFoundAtAll(err):
@@ -81,8 +84,8 @@ func lookInList(payments []utexo.Payment, paymentHash string) payment.Sighting {
 
 // inbound reports whether a payment hash that the service knows is that of an invoice which its own node issued: it answers those as
 // if they were being paid. The list of payments tells; where there is none, the node that is to be paid does, compared with the node
-// that issues the wallet's invoices.
-func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Session) (inbound bool, problem string, err error) {
+// that issues the wallet's invoices; one may be issued to know it only where mayIssue says so.
+func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Session, mayIssue bool) (inbound bool, problem string, err error) {
 	payments, listErr := session.Service.ListPayments(ctx)
 	if listErr == nil {
 		switch lookInList(payments, order.PaymentHash).Presence {
@@ -96,29 +99,32 @@ func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Se
 	if !errors.Is(listErr, utexo.ErrNotAvailable) {
 		return false, problemOf(listErr), nil
 	}
-	published, err := s.Records.PublishedInvoice(ctx, order.PaymentHash, session.Wallet.Server)
+	published, err := s.Records.PublishedInvoice(ctx, order.PaymentHash, session.Wallet)
 	if err != nil || published != nil {
 		return published != nil, "", err
 	}
-	node, problem, err := s.ownNode(ctx, session)
+	node, problem, err := s.ownNode(ctx, session, mayIssue)
 	return node == order.Destination, problem, err
 }
 
 // ownNode returns the public key of the node behind the service, from an invoice that it issued. Where none is on record it has a small
-// one issued, once a process, which nobody ever sees and which dies by itself.
-func (s *Spender) ownNode(ctx context.Context, session *Session) (node, problem string, err error) {
+// one issued, if it may, once a process, which nobody ever sees and which dies by itself.
+func (s *Spender) ownNode(ctx context.Context, session *Session, mayIssue bool) (node, problem string, err error) {
 	key := session.Wallet.Server + " " + session.Wallet.XpubVanilla
 	if known, ok := s.nodes.Load(key); ok {
 		return known.(string), "", nil
 	}
-	published, err := s.Records.AnyPublishedInvoice(ctx, session.Wallet.MasterFingerprint, session.Wallet.Server)
+	published, err := s.Records.AnyPublishedInvoice(ctx, session.Wallet)
 	if err != nil {
 		return "", "", err
 	}
 	paymentRequest := ""
-	if published != nil {
+	switch {
+	case published != nil:
 		paymentRequest = published.Spec.PaymentRequest
-	} else {
+	case !mayIssue:
+		return "", "the node of the wallet is not known", nil
+	default:
 		sats := int64(1000)
 		issued, err := session.Service.CreateInvoice(ctx, utexo.InvoiceRequest{AmountSats: &sats, ExpirySeconds: 60})
 		if err != nil {

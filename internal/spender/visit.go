@@ -47,12 +47,17 @@ func (v *visit) enter(intent walletlock.Inflight) (entered bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	v.result.Held = v.heldAsRecorded("the payment's record changed; it is read again")
+	return false, nil
+}
+
+// heldAsRecorded holds a payment for a moment, under the reason that its record has.
+func (v *visit) heldAsRecorded(message string) *payment.Obstacle {
 	reason := v1alpha1.ReasonProgressing
-	if intent.Operation == walletlock.End {
+	if v.result.Record.Journal.Phase == v1alpha1.RecordSubmitting {
 		reason = v1alpha1.ReasonSubmitting
 	}
-	v.result.Held = &payment.Obstacle{Reason: reason, Message: "the payment's record changed; it is read again", RetryAfter: time.Second}
-	return false, nil
+	return &payment.Obstacle{Reason: reason, Message: message, RetryAfter: time.Second}
 }
 
 // leave leaves the critical section. Where it fails the Lease keeps what it says, and whoever comes next waits as after a crash.
@@ -162,10 +167,16 @@ func (v *visit) submit(ctx context.Context, signed *signer.Signed, ahead func(no
 		v.result.Held = &shuttingDown
 		return nil
 	}
+	asked := v.Clock.Now()
 	obstacle, err := v.permit(ctx)
 	if obstacle != nil || err != nil {
 		v.result.Held = obstacle
 		return err
+	}
+	if v.Clock.Since(asked) > endWindow {
+		// The process was paused, or its API server is slow: what allowed the payment may have been taken back since.
+		v.result.Held = v.heldAsRecorded("the permission to pay is old by now; it is asked for again")
+		return nil
 	}
 	intent := v.intent(walletlock.End, v.result.Record.Name, v.result.Record.Journal.Attempt, endWindow)
 	v.clean = false

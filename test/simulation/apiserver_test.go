@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -66,8 +68,8 @@ type history []version
 type version struct {
 	revision int64
 	object   client.Object
-	// text is the object in JSON, empty where it is gone.
-	text []byte
+	// document is the object as JSON, nil where it is gone. Versions share parts of it: nobody changes them.
+	document map[string]any
 }
 
 func newAPIServer(now clock.PassiveClock) *apiServer {
@@ -79,6 +81,8 @@ func kindOf(object any) string {
 	switch object.(type) {
 	case *v1alpha1.PaymentRecord, *v1alpha1.PaymentRecordList:
 		return "PaymentRecord"
+	case *v1alpha1.PaymentApproval, *v1alpha1.PaymentApprovalList:
+		return "PaymentApproval"
 	case *v1alpha1.LightningPayment:
 		return "LightningPayment"
 	case *v1alpha1.OnchainSend:
@@ -136,7 +140,23 @@ func assign(object, value client.Object) {
 	reflect.ValueOf(object).Elem().Set(reflect.ValueOf(value.DeepCopyObject()).Elem())
 }
 
-// listRecords lists PaymentRecords, the only kind that the operator lists.
+// listApprovals lists the PaymentApprovals of one payment, by its UID.
+func (a *apiServer) listApprovals(list *v1alpha1.PaymentApprovalList, options *client.ListOptions) {
+	uid, selected := options.FieldSelector.RequiresExactMatch("spec.paymentRef.uid")
+	if !selected {
+		panic("PaymentApprovals are listed of one payment")
+	}
+	for _, key := range a.keys {
+		if key.kind != "PaymentApproval" || key.namespace != options.Namespace {
+			continue
+		}
+		if found, ok := a.current(key).(*v1alpha1.PaymentApproval); ok && found.Spec.PaymentRef.UID == uid {
+			list.Items = append(list.Items, *found.DeepCopy())
+		}
+	}
+}
+
+// listRecords lists PaymentRecords.
 func (a *apiServer) listRecords(list *v1alpha1.PaymentRecordList, options *client.ListOptions) {
 	selector := options.LabelSelector
 	if selector == nil {
@@ -187,7 +207,7 @@ func (a *apiServer) create(object client.Object) error {
 		}
 		o.StringData = nil
 	}
-	a.store(key, before, created)
+	a.store(key, before, version{object: created})
 	assign(object, created)
 	return nil
 }
@@ -200,41 +220,42 @@ func (a *apiServer) patch(object client.Object, data []byte, status bool) error 
 	if before == nil {
 		return apierrors.NewNotFound(resourceOf(key.kind), key.name)
 	}
-	patch, document := generic(data), generic(held.text)
+	patch := generic(data)
 	if metadata, ok := patch["metadata"].(map[string]any); ok && a.rules.blindPatches != key.kind {
 		if expected, ok := metadata["resourceVersion"].(string); ok && expected != before.GetResourceVersion() {
 			return apierrors.NewConflict(resourceOf(key.kind), key.name, fmt.Errorf("it is at %s, not %s", before.GetResourceVersion(), expected))
 		}
 	}
-	text, err := json.Marshal(merged(document, patch))
-	if err != nil {
-		return apierrors.NewBadRequest(err.Error())
+	document := separated(key.kind, held.document, merged(held.document, patch), status)
+	metadata := maps.Clone(document["metadata"].(map[string]any))
+	document["metadata"] = metadata
+	old := held.document["metadata"].(map[string]any)
+	for _, name := range []string{"uid", "creationTimestamp", "deletionTimestamp", "generation", "resourceVersion"} {
+		metadata[name] = old[name]
+		if old[name] == nil {
+			delete(metadata, name)
+		}
 	}
+	if reflect.DeepEqual(held.document, document) {
+		assign(object, before)
+		return nil
+	}
+	if !status && declaresOther(key.kind, held.document, document) {
+		metadata["generation"] = json.Number(strconv.FormatInt(before.GetGeneration()+1, 10))
+	}
+	metadata["resourceVersion"] = strconv.FormatInt(a.revision+1, 10)
+	text := encoded(document)
 	after := decoded(object, text)
-	after.SetUID(before.GetUID())
-	after.SetCreationTimestamp(before.GetCreationTimestamp())
-	after.SetDeletionTimestamp(before.GetDeletionTimestamp())
-	after.SetGeneration(before.GetGeneration())
-	after.SetResourceVersion(before.GetResourceVersion())
-	separate(before, after, status)
 	if err := validate(key, before, after); err != nil {
 		return err
 	}
 	switch {
-	case equality.Semantic.DeepEqual(before, after):
-		assign(object, before)
-		return nil
 	case a.rules.swallows != nil && a.rules.swallows(before, after):
-		assign(object, after)
-		return nil
-	}
-	if !status && specChanged(before, after) {
-		after.SetGeneration(before.GetGeneration() + 1)
-	}
-	if after.GetDeletionTimestamp() != nil && len(after.GetFinalizers()) == 0 {
-		a.store(key, before, nil)
-	} else {
-		a.store(key, before, after)
+		after.SetResourceVersion(before.GetResourceVersion())
+	case after.GetDeletionTimestamp() != nil && len(after.GetFinalizers()) == 0:
+		a.store(key, before, version{})
+	default:
+		a.store(key, before, version{object: after, document: document}, text...)
 	}
 	assign(object, after)
 	return nil
@@ -248,13 +269,13 @@ func (a *apiServer) update(key objectKey, status bool, edit func(client.Object))
 	}
 	after := before.DeepCopyObject().(client.Object)
 	edit(after)
-	if !status && specChanged(before, after) {
+	if !status && declaresOther(key.kind, documentOf(before), documentOf(after)) {
 		after.SetGeneration(before.GetGeneration() + 1)
 	}
 	if after.GetDeletionTimestamp() != nil && len(after.GetFinalizers()) == 0 {
 		after = nil
 	}
-	a.store(key, before, after)
+	a.store(key, before, version{object: after})
 }
 
 func (a *apiServer) remove(key objectKey) error {
@@ -263,7 +284,7 @@ func (a *apiServer) remove(key objectKey) error {
 		return apierrors.NewNotFound(resourceOf(key.kind), key.name)
 	}
 	if len(before.GetFinalizers()) == 0 {
-		a.store(key, before, nil)
+		a.store(key, before, version{})
 		return nil
 	}
 	if before.GetDeletionTimestamp() == nil {
@@ -271,18 +292,26 @@ func (a *apiServer) remove(key objectKey) error {
 		now := metav1.NewTime(a.clock.Now().Truncate(1e9))
 		after.SetDeletionTimestamp(&now)
 		after.SetGeneration(before.GetGeneration() + 1)
-		a.store(key, before, after)
+		a.store(key, before, version{object: after})
 	}
 	return nil
 }
 
-func (a *apiServer) store(key objectKey, before, after client.Object) {
+// store keeps a version, whose document and text it makes where they are not given. One without an object is the end of what was there.
+func (a *apiServer) store(key objectKey, before client.Object, made version, text ...byte) {
 	a.revision++
+	made.revision = a.revision
+	after := made.object
 	if after != nil {
 		if a.rules.rewrites != nil {
 			a.rules.rewrites(after)
+			made.document = nil
 		}
-		after.SetResourceVersion(strconv.FormatInt(a.revision, 10))
+		if made.document == nil {
+			after.SetResourceVersion(strconv.FormatInt(a.revision, 10))
+			text = encoded(after)
+			made.document = generic(text)
+		}
 	}
 	held := a.objects[key]
 	if held == nil {
@@ -290,73 +319,51 @@ func (a *apiServer) store(key objectKey, before, after client.Object) {
 		a.objects[key] = held
 		a.keys = append(a.keys, key)
 	}
-	var text []byte
-	if after != nil {
-		text = encoded(after)
+	*held = append(*held, made)
+	stored := change{a.revision, key, before, after, text}
+	if slices.Contains(watchedKinds, key.kind) {
+		a.watches[key.kind] = append(a.watches[key.kind], stored)
 	}
-	*held = append(*held, version{a.revision, after, text})
-	made := change{a.revision, key, before, after, text}
-	switch key.kind {
+	a.written(stored)
+}
+
+// hasStatus tells of the kinds whose status is a subresource of its own.
+func hasStatus(kind string) bool {
+	switch kind {
 	case "Wallet", "LightningInvoice", "LightningPayment", "OnchainSend":
-		a.watches[key.kind] = append(a.watches[key.kind], made)
-	}
-	a.written(made)
-}
-
-// separate keeps a write of the object out of its status, and the other way round.
-func separate(before, after client.Object, status bool) {
-	switch b := before.(type) {
-	case *v1alpha1.LightningPayment:
-		a := after.(*v1alpha1.LightningPayment)
-		if status {
-			a.Spec, a.ObjectMeta = b.Spec, b.ObjectMeta
-		} else {
-			a.Status = b.Status
-		}
-	case *v1alpha1.OnchainSend:
-		a := after.(*v1alpha1.OnchainSend)
-		if status {
-			a.Spec, a.ObjectMeta = b.Spec, b.ObjectMeta
-		} else {
-			a.Status = b.Status
-		}
-	case *v1alpha1.LightningInvoice:
-		a := after.(*v1alpha1.LightningInvoice)
-		if status {
-			a.Spec, a.ObjectMeta = b.Spec, b.ObjectMeta
-		} else {
-			a.Status = b.Status
-		}
-	case *v1alpha1.Wallet:
-		a := after.(*v1alpha1.Wallet)
-		if status {
-			a.Spec, a.ObjectMeta = b.Spec, b.ObjectMeta
-		} else {
-			a.Status = b.Status
-		}
-	default:
-		if status {
-			panic(fmt.Sprintf("%T has no status", before))
-		}
-	}
-}
-
-func specChanged(before, after client.Object) bool {
-	switch b := before.(type) {
-	case *v1alpha1.LightningPayment:
-		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.LightningPayment).Spec)
-	case *v1alpha1.OnchainSend:
-		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.OnchainSend).Spec)
-	case *v1alpha1.LightningInvoice:
-		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.LightningInvoice).Spec)
-	case *v1alpha1.Wallet:
-		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.Wallet).Spec)
-	case *v1alpha1.PaymentRecord:
-		return !equality.Semantic.DeepEqual(b.Spec, after.(*v1alpha1.PaymentRecord).Spec) ||
-			!equality.Semantic.DeepEqual(b.Journal, after.(*v1alpha1.PaymentRecord).Journal)
+		return true
 	}
 	return false
 }
+
+// separated keeps a write of the object out of its status, and the other way round. What it returns may be changed at the top.
+func separated(kind string, before, after map[string]any, status bool) map[string]any {
+	if !hasStatus(kind) {
+		if status {
+			panic(kind + " has no status")
+		}
+		return maps.Clone(after)
+	}
+	from, of := before, after
+	if !status {
+		from, of = after, before
+	}
+	made := maps.Clone(from)
+	if made["status"] = of["status"]; made["status"] == nil {
+		delete(made, "status")
+	}
+	return made
+}
+
+// declaresOther reports whether what is declared changed: what a generation counts.
+func declaresOther(kind string, before, after map[string]any) bool {
+	if kind == "PaymentRecord" && !reflect.DeepEqual(before["journal"], after["journal"]) {
+		return true
+	}
+	return (kind == "PaymentRecord" || hasStatus(kind)) && !reflect.DeepEqual(before["spec"], after["spec"])
+}
+
+func documentOf(object client.Object) map[string]any { return generic(encoded(object)) }
 
 // validate is the rules of PaymentRecord's schema that compare with what was there, as config/crd/bases has them, and that nobody adds a
 // finalizer to what is being deleted.
@@ -395,10 +402,10 @@ func invalidRecord(old, record *v1alpha1.PaymentRecord) string {
 	return ""
 }
 
-func encoded(object client.Object) []byte {
+func encoded(object any) []byte {
 	text, err := json.Marshal(object)
 	if err != nil {
-		panic(err) // typed objects encode
+		panic(err) // typed objects encode, and so does what was decoded
 	}
 	return text
 }
@@ -422,21 +429,22 @@ func generic(text []byte) map[string]any {
 	return document
 }
 
-// merged applies patch to document as RFC 7386 says.
+// merged applies patch to document as RFC 7386 says, and changes neither.
 func merged(document, patch map[string]any) map[string]any {
-	if document == nil {
-		document = map[string]any{}
+	made := maps.Clone(document)
+	if made == nil {
+		made = map[string]any{}
 	}
 	for name, value := range patch {
 		switch v := value.(type) {
 		case nil:
-			delete(document, name)
+			delete(made, name)
 		case map[string]any:
-			inner, _ := document[name].(map[string]any)
-			document[name] = merged(inner, v)
+			inner, _ := made[name].(map[string]any)
+			made[name] = merged(inner, v)
 		default:
-			document[name] = value
+			made[name] = value
 		}
 	}
-	return document
+	return made
 }

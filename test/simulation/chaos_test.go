@@ -61,6 +61,7 @@ var evils = append([]evil{
 	{5, (*sim).misbehavingPayee},
 	{3, (*sim).forceAway},
 	{2, (*sim).loseRecords},
+	{3, (*sim).loseOneRecord},
 }, ambushes...)
 
 // strike does one bad thing.
@@ -328,7 +329,7 @@ func (s *sim) toggleList() { s.service.SetListPayments(s.chance(50)) }
 
 func (s *sim) misbehavingPayee() {
 	o := s.orders[s.random.IntN(len(s.orders))]
-	if o.kind != v1alpha1.RecordLightningPayment {
+	if o.kind != v1alpha1.RecordLightningPayment || o.key == "" {
 		return
 	}
 	mode := sandbox.PayeeHangs

@@ -47,6 +47,8 @@ type judge struct {
 	// loss is nil where no records were lost; resolved are the records of which a person said what became of the payment.
 	loss     *loss
 	resolved map[string]bool
+	// losing is the record that somebody is just deleting.
+	losing string
 	// held are what waits for somebody to look after lost records: nobody looks at it before, although its time may run out.
 	held []objectKey
 }
@@ -58,7 +60,7 @@ func newJudge() judge {
 // stats counts what happened in runs.
 type stats struct {
 	kubeCalls, serviceCalls, crashes, pauses, kubeFaults, serviceFaults, begins, ends, unclear, repeats, moved, unknown, failed, succeeded int
-	invoices, settled, losses, resolved                                                                                                    int
+	invoices, settled, losses, resolved, approvals, pins, recordsLost                                                                      int
 }
 
 func (a *stats) add(b stats) {
@@ -80,14 +82,18 @@ func (a *stats) add(b stats) {
 	a.settled += b.settled
 	a.losses += b.losses
 	a.resolved += b.resolved
+	a.approvals += b.approvals
+	a.pins += b.pins
+	a.recordsLost += b.recordsLost
 }
 
 func (a *stats) String() string {
 	return fmt.Sprintf("%d calls of the API server, %d of the service; faults that struck: %d at the service, %d at the API server, %d crashes, %d pauses; "+
 		"%d begins, %d ends, of them %d without a clear answer and %d repetitions; payments: %d moved money, records %d Succeeded, %d Failed or Cancelled, %d Unknown; "+
-		"%d invoices shown, %d Settled; all records lost %d times; %d words of people",
+		"%d invoices shown, %d Settled; all records lost %d times; %d words of people; %d approvals given; %d references to invoices resolved; one record lost %d times",
 		a.kubeCalls, a.serviceCalls, a.serviceFaults, a.kubeFaults, a.crashes, a.pauses, a.begins, a.ends, a.unclear, a.repeats, a.moved,
-		a.succeeded, a.failed, a.unknown, a.invoices, a.settled, a.losses, a.resolved)
+		a.succeeded, a.failed, a.unknown, a.invoices, a.settled, a.losses, a.resolved,
+		a.approvals, a.pins, a.recordsLost)
 }
 
 // count sums a run up.
@@ -128,6 +134,7 @@ func (s *sim) count() {
 		sum.losses++
 	}
 	sum.resolved += len(s.judge.resolved)
+	sum.approvals += len(s.consents.given)
 	for _, o := range s.orders {
 		sum.moved += len(s.service.Moved(o.key))
 	}
@@ -138,6 +145,9 @@ func (s *sim) count() {
 		}
 		if record.Journal.Reason == v1alpha1.ReasonSettled {
 			sum.settled++
+		}
+		if record.Spec.Kind == v1alpha1.RecordInvoicePin {
+			sum.pins++
 		}
 		switch record.Journal.Phase {
 		case v1alpha1.RecordSucceeded:
@@ -173,6 +183,8 @@ type writeAhead struct {
 	endCalls int32
 	txid     string
 	notAfter time.Time
+	// permitted is when the task began to ask for permission.
+	permitted time.Time
 }
 
 // wrote is told of every stored write.
@@ -227,13 +239,16 @@ func (s *sim) wroteRecord(made change) {
 		return
 	}
 	if made.after == nil {
-		s.fail("I4", "the record %s was deleted", made.key.name)
+		s.check("I4", made.key.name == s.judge.losing, "the record %s was deleted", made.key.name)
 		return
 	}
 	after := made.after.(*v1alpha1.PaymentRecord)
 	s.scan("a record", string(made.text))
-	if after.Spec.Kind == v1alpha1.RecordLightningInvoice {
+	switch after.Spec.Kind {
+	case v1alpha1.RecordLightningInvoice:
 		s.readable(strings.TrimPrefix(made.key.name, "in-"), after.Spec.PaymentRequest)
+	case v1alpha1.RecordInvoicePin:
+		s.pinned(after)
 	}
 	if made.before != nil {
 		was := &made.before.(*v1alpha1.PaymentRecord).Journal
@@ -241,13 +256,20 @@ func (s *sim) wroteRecord(made change) {
 		s.giveUpInTime(made.key, was, &after.Journal)
 	}
 	if t := s.current; t != nil {
+		if t.object != nil && made.key.name == t.object.record {
+			t.recordLost = false // it works with what is there
+		}
+		if before, ok := made.before.(*v1alpha1.PaymentRecord); ok && after.Journal.Phase == v1alpha1.RecordSubmitting &&
+			(before.Journal.Phase != v1alpha1.RecordSubmitting || after.Journal.EndCalls > before.Journal.EndCalls) {
+			s.permitted(t, before)
+		}
 		switch after.Journal.Phase {
 		case v1alpha1.RecordBegan:
 			t.began = after.Journal.Attempt
 		case v1alpha1.RecordSubmitting:
 			t.ahead = &writeAhead{
 				record: made.key.name, attempt: after.Journal.Attempt, endCalls: after.Journal.EndCalls, txid: after.Journal.Txid,
-				notAfter: after.Journal.NotAfter.Time,
+				notAfter: after.Journal.NotAfter.Time, permitted: t.looks.asked,
 			}
 		default:
 			if t.ahead != nil && t.ahead.record == made.key.name {
@@ -299,20 +321,27 @@ func (s *sim) keepsIDs(made change) {
 	switch a := made.after.(type) {
 	case *v1alpha1.LightningPayment:
 		b := made.before.(*v1alpha1.LightningPayment)
-		was, is = []string{b.Status.PaymentHash, b.Status.RequestID}, []string{a.Status.PaymentHash, a.Status.RequestID}
+		was, is = []string{b.Status.PaymentHash, b.Status.RequestID, hashOf(b.Status.Plan)}, []string{a.Status.PaymentHash, a.Status.RequestID, hashOf(a.Status.Plan)}
 	case *v1alpha1.LightningInvoice:
 		b := made.before.(*v1alpha1.LightningInvoice)
 		was = []string{b.Status.PaymentRequest, b.Status.PaymentHash, b.Status.RequestID}
 		is = []string{a.Status.PaymentRequest, a.Status.PaymentHash, a.Status.RequestID}
 	case *v1alpha1.OnchainSend:
 		b := made.before.(*v1alpha1.OnchainSend)
-		was, is = []string{b.Status.SendID}, []string{a.Status.SendID}
+		was, is = []string{hashOf(b.Status.Plan), b.Status.SendID}, []string{hashOf(a.Status.Plan), a.Status.SendID}
 	}
 	for i := range was {
 		if was[i] != "" && is[i] != was[i] && is[i] != "" && (made.key.kind != "OnchainSend" || s.judge.loss == nil) {
 			s.fail("I10", "%s: the status says %q after %q", made.key, is[i], was[i])
 		}
 	}
+}
+
+func hashOf(plan *v1alpha1.PaymentPlan) string {
+	if plan == nil {
+		return ""
+	}
+	return plan.Hash
 }
 
 // sending judges a request at the instant at which it leaves, and remembers begins and ends.
@@ -325,6 +354,9 @@ func (s *sim) sending(t *task, operation, wallet string, body []byte) *moneyCall
 	c := &moneyCall{task: t, operation: operation, wallet: wallet, record: t.object.record, attempt: t.began, end: isEnd, at: now}
 	if isEnd && t.ahead != nil {
 		c.attempt = t.ahead.attempt
+	}
+	if t.recordLost {
+		c.record = lostName(c.record)
 	}
 	earlier := s.judge.calls[wallet]
 	s.judge.calls[wallet] = append(earlier, c)
@@ -341,6 +373,7 @@ func (s *sim) sending(t *task, operation, wallet string, body []byte) *moneyCall
 
 func (s *sim) sendingBegin(c *moneyCall, earlier []*moneyCall) {
 	s.beginsAfterLoss(c)
+	s.check("plan", !s.onlyPlanned(c.task.object.key, c.task.uid), "%s begins, and was only planned", c.task.name)
 	again := 0
 	for _, e := range earlier {
 		switch {
@@ -375,6 +408,7 @@ func (s *sim) sendingEnd(c *moneyCall, earlier []*moneyCall, body []byte) {
 	case ahead.record != c.record || ahead.txid != testkit.TxidOfEnd(body) || c.at.After(ahead.notAfter):
 		s.fail("I5", "%s ends %s until %s on the write-ahead %+v", c.task.name, testkit.TxidOfEnd(body), ahead.notAfter, *ahead)
 	}
+	s.check("permit", c.at.Sub(ahead.permitted) <= staleAfter, "%s ends %s after it asked for permission", c.task.name, c.at.Sub(ahead.permitted))
 	ends := int32(1)
 	var last *moneyCall
 	for _, e := range earlier {
@@ -453,6 +487,7 @@ func (s *sim) final() {
 		s.judgeOrder(o)
 	}
 	s.judgeSends()
+	s.judgePlans()
 	s.judgeBudget()
 	s.judgeInvoices()
 	s.judgeObjects()
@@ -477,7 +512,7 @@ func (s *sim) judgeOrder(o *order) {
 	if s.judge.loss != nil && s.judge.loss.again[o] {
 		return // nothing was left to tell that it was sent
 	}
-	if len(moved) > 1 {
+	if len(moved) > 1 && !(s.judge.loss != nil && o.ofSeveralWallets()) {
 		s.fail("I1", "%s %s moved %d times", o.kind, short(o.key), len(moved))
 	}
 	var phases []v1alpha1.RecordPhase
@@ -492,7 +527,10 @@ func (s *sim) judgeOrder(o *order) {
 		s.judgeRecord(o, object, record, moved)
 	}
 	lightning := o.kind == v1alpha1.RecordLightningPayment
-	if s.judge.loss != nil && (!lightning || s.saysSucceeded(o)) {
+	if (o.recordLost || s.judge.loss != nil && lightning) && (s.saysSucceeded(o) || slices.ContainsFunc(o.objects, func(object *object) bool { return s.api.current(object.key) == nil })) {
+		return // it is not made anew for what is over, or gone
+	}
+	if s.judge.loss != nil && (!lightning || s.saysSucceeded(o) || s.waitsSinceLoss(o)) {
 		return // its record was lost and is not made anew
 	}
 	if slices.ContainsFunc(o.objects, s.orphaned) {
@@ -507,6 +545,14 @@ func (s *sim) judgeOrder(o *order) {
 		}
 	}
 	s.check("I2", succeeded <= max(len(moved), 0), "order %s: %d succeeded, moved %d times", short(o.key), succeeded, len(moved))
+}
+
+// waitsSinceLoss reports whether a resource that orders o waits for somebody to look after the records that were lost.
+func (s *sim) waitsSinceLoss(o *order) bool {
+	return slices.ContainsFunc(o.objects, func(object *object) bool {
+		found := s.api.current(object.key)
+		return found != nil && s.heldSinceLoss(found)
+	})
 }
 
 // saysSucceeded reports whether the status of a resource that orders o does.
@@ -526,7 +572,9 @@ func (s *sim) judgeRecord(o *order, object *object, record *v1alpha1.PaymentReco
 			s.judgeMovement(o, moved[0])
 		}
 	case v1alpha1.RecordFailed, v1alpha1.RecordCancelled:
-		if len(moved) > 0 && (o.kind == v1alpha1.RecordLightningPayment || s.mine(object, moved[0])) {
+		// One whose record was lost and which was deleted before it was looked for again is Cancelled: nothing else was known of it.
+		known := record.Journal.Phase == v1alpha1.RecordFailed || !o.recordLost
+		if known && len(moved) > 0 && (o.kind == v1alpha1.RecordLightningPayment || s.mine(object, moved[0])) {
 			s.fail("I3", "%s is %s, and the money moved", object.key, record.Journal.Phase)
 		}
 	case v1alpha1.RecordUnknown:
@@ -669,7 +717,7 @@ func (s *sim) judgeObjects() {
 			s.fail("I13", "%s is deleted, stays, and is %s", o.key, phase)
 		case phase == v1alpha1.PaymentSucceeded:
 			s.check("I2", record != nil && record.Journal.Phase == v1alpha1.RecordSucceeded ||
-				s.judge.loss != nil && len(s.service.Moved(o.order.key)) > 0, "%s says Succeeded, its record does not", o.key)
+				(s.judge.loss != nil || o.order.recordLost) && len(s.service.Moved(o.order.key)) > 0, "%s says Succeeded, its record does not", o.key)
 		case phase == v1alpha1.PaymentUnknown:
 			s.check("I14", record != nil && record.Journal.Phase == v1alpha1.RecordUnknown, "%s says Unknown, its record does not", o.key)
 		case phase == v1alpha1.PaymentFailed:

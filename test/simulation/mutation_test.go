@@ -228,6 +228,50 @@ func TestEachRuleIsNeeded(t *testing.T) {
 				}
 			}}, evils: []evil{{1, (*sim).loseRecords}}}, caughtBy: []string{"journal"}, within: 60,
 		},
+		"I10: another invoice is pinned than was shown": {
+			mutation: func() mutation {
+				other := ""
+				return mutation{rules: rules{rewrites: func(object client.Object) {
+					record, ok := object.(*v1alpha1.PaymentRecord)
+					switch {
+					case ok && record.Spec.Kind == v1alpha1.RecordLightningPayment:
+						other = record.Spec.PaymentRequest
+					case ok && record.Spec.Kind == v1alpha1.RecordInvoicePin && other != "":
+						record.Spec.PaymentRequest = other
+					}
+				}}}
+			}(), caughtBy: []string{"I10"}, within: 60,
+		},
+		"consent: an approval counts beyond its end": {
+			mutation: mutation{read: func(object client.Object) {
+				if approval, ok := object.(*v1alpha1.PaymentApproval); ok {
+					approval.Spec.ExpiresAt.Time = approval.Spec.ExpiresAt.Add(48 * time.Hour)
+				}
+			}}, caughtBy: []string{"consent"}, within: 100,
+		},
+		"consent: the author's own approval counts": {
+			mutation: mutation{read: func(object client.Object) {
+				if object.GetAnnotations()[v1alpha1.AuthorAnnotation] != "" {
+					object.GetAnnotations()[v1alpha1.AuthorAnnotation] = "somebody else"
+				}
+			}}, caughtBy: []string{"consent"}, within: 100,
+		},
+		"permit: permission is taken from a cache": {
+			mutation: mutation{tune: func(c *controller.Controllers) { c.Payments.Reader = c.Payments.Client }}, caughtBy: []string{"permit"}, within: 5,
+		},
+		"permit: nobody can suspend a payment": {
+			mutation: mutation{read: func(object client.Object) {
+				switch o := object.(type) {
+				case *v1alpha1.LightningPayment:
+					o.Spec.Suspend = false
+				case *v1alpha1.OnchainSend:
+					o.Spec.Suspend = false
+				}
+			}, evils: []evil{{1, (*sim).toggleSuspend}}}, caughtBy: []string{"permit"}, within: 60,
+		},
+		"plan: what is planned is paid": {
+			mutation: mutation{read: func(object client.Object) { setMode(object, v1alpha1.ModeApply) }}, caughtBy: []string{"plan"}, within: 60,
+		},
 		"I14: an end is never repeated": {
 			mutation: mutation{policy: func(p *payment.Policy) { p.MaxEndCalls = 1 }, faults: []sandbox.Fault{
 				{Kind: sandbox.FaultDropAnswer, Operation: sandbox.OnchainEnd},

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -37,7 +38,7 @@ func (s *sim) loseRecords() {
 	}
 	for _, key := range s.api.keys {
 		if held := s.api.current(key); held != nil && key.namespace == operator {
-			s.api.store(key, held, nil)
+			s.api.store(key, held, version{})
 		}
 	}
 	for _, o := range s.objects {
@@ -64,6 +65,63 @@ func (s *sim) loseRecords() {
 		}
 	}
 	s.judge.calls = map[string][]*moneyCall{} // none of them can land any more when the operator is back
+}
+
+// loseOneRecord is the record of one Lightning payment deleted, at any moment of it, while all else stays: the service knows the payment by its
+// hash, and the Lease what may still land. Of an on-chain send nothing would tell.
+func (s *sim) loseOneRecord() {
+	if s.dailySats > 0 { // the budget is counted from records
+		return
+	}
+	var kept []*order
+	for _, o := range s.orders {
+		if o.kind != v1alpha1.RecordLightningPayment || o.key == "" || len(o.objects) == 0 || s.recordOf(o.objects[0].record) == nil {
+			continue
+		}
+		if !slices.ContainsFunc(o.objects, s.going) && !o.ofSeveralWallets() {
+			kept = append(kept, o)
+		}
+	}
+	if len(kept) == 0 {
+		return
+	}
+	o := kept[s.random.IntN(len(kept))]
+	name := o.objects[0].record
+	key := objectKey{"PaymentRecord", operator, name}
+	s.note("the record %s is lost: %s", short(name), s.recordOf(name).Journal.Phase)
+	o.recordLost = true
+	s.judge.losing = name
+	s.api.store(key, s.api.current(key), version{})
+	s.judge.losing = ""
+	s.judge.stats.recordsLost++
+	for _, calls := range s.judge.calls {
+		for _, c := range calls {
+			if c.record == name {
+				c.record = lostName(name) // its attempts count no more; that they may land does
+			}
+		}
+	}
+	for _, t := range s.tasks {
+		if t.object != nil && t.object.record == name {
+			t.recordLost = true
+		}
+		if t.ahead != nil && t.ahead.record == name {
+			t.ahead.record = lostName(name)
+		}
+	}
+}
+
+func lostName(record string) string { return record + ", lost" }
+
+// ofSeveralWallets reports whether several wallets are to pay one order. Their nodes know nothing of each other: only the record does.
+func (o *order) ofSeveralWallets() bool {
+	return slices.ContainsFunc(o.objects, func(object *object) bool { return object.wallet != o.objects[0].wallet })
+}
+
+// going reports whether there is nothing of object any more, or soon will not be.
+func (s *sim) going(object *object) bool {
+	found := s.api.current(object.key)
+	return found == nil || found.GetDeletionTimestamp() != nil
 }
 
 // showsSends reports whether the service's list of transactions, which the sandbox always serves, shows that the wallet sent.

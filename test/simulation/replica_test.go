@@ -43,7 +43,7 @@ type replica struct {
 	failures []int
 }
 
-var watchedKinds = []string{"Wallet", "LightningInvoice", "LightningPayment", "OnchainSend"}
+var watchedKinds = []string{"Wallet", "LightningInvoice", "LightningPayment", "OnchainSend", "PaymentApproval"}
 
 // start starts a process: its caches are filled, and everything is reconciled once.
 func (s *sim) start(r *replica) {
@@ -180,6 +180,17 @@ func (s *sim) enqueue(r *replica, made change) {
 		r.due[o.index] = s.clock.Now()
 		r.dirty[o.index] = true
 	}
+	if made.key.kind == "PaymentApproval" {
+		approved := made.after
+		if approved == nil {
+			approved = made.before
+		}
+		of := approved.(*v1alpha1.PaymentApproval)
+		if o := s.objectOf(objectKey{of.Spec.PaymentRef.Kind, of.Namespace, of.Spec.PaymentRef.Name}); o != nil {
+			add(o)
+		}
+		return
+	}
 	own := s.objectOf(made.key)
 	if made = s.asSeenBy(r, made); own == nil || made.before == nil && made.after == nil {
 		return
@@ -261,11 +272,15 @@ func (c *replicaClient) Get(_ context.Context, key client.ObjectKey, object clie
 	s, kind := c.replica.sim, kindOf(object)
 	if c.cached {
 		// A cache answers at once and never fails.
-		found := s.cachedAt(c.replica, objectKey{kind, key.Namespace, key.Name})
+		wanted := objectKey{kind, key.Namespace, key.Name}
+		found := s.cachedAt(c.replica, wanted)
 		if found == nil {
 			return apierrors.NewNotFound(resourceOf(kind), key.Name)
 		}
 		assign(object, found)
+		if wanted == s.current.object.key {
+			s.current.uid = string(object.GetUID())
+		}
 		if s.mutation.read != nil {
 			s.mutation.read(object)
 		}
@@ -273,7 +288,9 @@ func (c *replicaClient) Get(_ context.Context, key client.ObjectKey, object clie
 	}
 	return c.call("get "+kind+" "+short(key.Name), func() error {
 		wanted := objectKey{kind, key.Namespace, key.Name}
-		err := s.api.get(wanted, object, s.revisionToRead(wanted))
+		revision := s.revisionToRead(wanted)
+		err := s.api.get(wanted, object, revision)
+		s.current.looked(wanted, revision, s.clock.Now())
 		if err == nil && s.mutation.read != nil {
 			s.mutation.read(object)
 		}
@@ -287,7 +304,20 @@ func (c *replicaClient) List(_ context.Context, list client.ObjectList, options 
 	return c.call("list "+kind, func() error {
 		var all client.ListOptions
 		all.ApplyOptions(options)
-		c.replica.sim.api.listRecords(list.(*v1alpha1.PaymentRecordList), &all)
+		s := c.replica.sim
+		if approvals, ok := list.(*v1alpha1.PaymentApprovalList); ok {
+			s.api.listApprovals(approvals, &all)
+			if !c.cached {
+				s.current.looks.approvals, s.current.looks.approvalsAt = s.api.revision, s.clock.Now()
+			}
+			for i := range approvals.Items {
+				if s.mutation.read != nil {
+					s.mutation.read(&approvals.Items[i])
+				}
+			}
+			return nil
+		}
+		s.api.listRecords(list.(*v1alpha1.PaymentRecordList), &all)
 		return nil
 	})
 }

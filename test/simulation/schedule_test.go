@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	clocktesting "k8s.io/utils/clock/testing"
@@ -19,9 +20,9 @@ type task struct {
 	object  *object
 	// uid is what the cache said that the object's is.
 	uid string
-	// resume lets the task run until it hands control back by yield.
-	resume func() (struct{}, bool)
-	yield  func(struct{}) bool
+	// do is what the task does; on is what it does it on, nil before it runs for the first time.
+	do func()
+	on *coroutine
 	// The task goes on at until; one that awaits another goes on when that is done, at until at the latest.
 	until  time.Time
 	awaits *task
@@ -36,6 +37,9 @@ type task struct {
 	// began and ahead are the last writes of a record by which the task announced a begin, and an end.
 	began int32
 	ahead *writeAhead
+	looks looks
+	// recordLost tells that the record with which it works was deleted meanwhile.
+	recordLost bool
 }
 
 // crash is what a task of a dead process panics with.
@@ -43,29 +47,78 @@ type crash struct{}
 
 // spawn makes a task of do; it runs when the scheduler first resumes it.
 func (s *sim) spawn(t *task, do func()) *task {
+	t.do = do
 	s.tasks = append(s.tasks, t)
-	t.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
-		defer func() {
-			if cause := recover(); cause != nil {
-				t.crashed = true
-				if _, ok := cause.(crash); !ok {
-					t.failure = fmt.Sprintf("panic: %v\n%s", cause, debug.Stack())
-				}
-			}
-			t.done = true
-		}()
-		t.yield = yield
-		if !t.killed {
-			do()
+	return t
+}
+
+// coroutine runs one task after the other, of whichever simulation. A reconcile is deep: a stack that has grown once serves the next.
+type coroutine struct {
+	// resume lets the task run until it hands control back by yield, or is done.
+	resume func() (struct{}, bool)
+	yield  func(struct{}) bool
+	task   *task
+}
+
+// idle are coroutines that wait for a task.
+var idle struct {
+	sync.Mutex
+	list []*coroutine
+}
+
+func coroutineFor(t *task) *coroutine {
+	idle.Lock()
+	defer idle.Unlock()
+	if last := len(idle.list) - 1; last >= 0 {
+		c := idle.list[last]
+		idle.list = idle.list[:last]
+		c.task = t
+		return c
+	}
+	c := &coroutine{task: t}
+	c.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
+		c.yield = yield
+		for {
+			c.task.toItsEnd()
+			c.task = nil
+			yield(struct{}{})
 		}
 	})
-	return t
+	return c
+}
+
+func (c *coroutine) rest() {
+	idle.Lock()
+	defer idle.Unlock()
+	idle.list = append(idle.list, c)
+}
+
+func (t *task) toItsEnd() {
+	defer func() {
+		if cause := recover(); cause != nil {
+			t.crashed = true
+			if _, ok := cause.(crash); !ok {
+				t.failure = fmt.Sprintf("panic: %v\n%s", cause, debug.Stack())
+			}
+		}
+		t.done = true
+	}()
+	if !t.killed {
+		t.do()
+	}
 }
 
 // run lets t go on until it hands control back.
 func (s *sim) run(t *task) {
 	s.current = t
-	t.resume()
+	if t.on == nil {
+		t.on = coroutineFor(t)
+	}
+	t.on.resume()
+	if t.done {
+		t.on.rest()
+		t.on = nil
+	}
 	s.current = nil
 	if t.failure != "" {
 		s.fail("panic", "%s: %s", t.name, t.failure)
@@ -77,7 +130,7 @@ func (s *sim) run(t *task) {
 func (s *sim) handBack() {
 	t := s.current
 	if !t.killed {
-		t.yield(struct{}{})
+		t.on.yield(struct{}{})
 	}
 	if t.killed {
 		panic(crash{})
@@ -147,7 +200,11 @@ func (s *sim) step(limit time.Time) bool {
 		if !o.payAt.IsZero() {
 			consider(o.payAt, 20, func() { s.pay(o) })
 		}
+		if s.hopeless(o) {
+			consider(now, 20, func() { s.giveUp(o) })
+		}
 	}
+	s.offerConsent(consider)
 	if s.chaotic {
 		if len(s.choices) == 0 {
 			at := next

@@ -36,6 +36,7 @@ func (tr *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	operation := strings.TrimPrefix(strings.TrimPrefix(request.URL.Path, "/"), "lightning/")
 	name := request.Method + " " + shortPath(operation)
 	s.judge.stats.serviceCalls++
+	t.looks = looks{}
 	if err := s.cross(name, false); err != nil {
 		s.note("%s U %s: not made: %v", t.name, name, err)
 		return nil, errors.Join(utexo.ErrNotSent, err)

@@ -16,6 +16,12 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 )
 
+// TestMain lets garbage wait: a run leaves much of it and keeps little.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
+
 // runSeed runs one seed and returns what is left of it.
 func runSeed(seed uint64, broken mutation, tracing bool) *sim {
 	s := newSim(seed, broken, tracing)
@@ -183,6 +189,28 @@ func TestClocks(t *testing.T) {
 		return true
 	})
 	t.Logf("what depends on clocks and did not hold: %v", broken)
+}
+
+// TestOneRecordLost deletes the record of one Lightning payment again and again, beside all other faults: it is paid once all the same, and
+// what becomes of it is known.
+func TestOneRecordLost(t *testing.T) {
+	var mutex sync.Mutex
+	var sum stats
+	losing := append([]evil{{60, (*sim).loseOneRecord}}, evils...)
+	inParallel(400, func(i uint64) bool {
+		s := runSeed(i+1, mutation{evils: losing}, false)
+		mutex.Lock()
+		defer mutex.Unlock()
+		sum.add(s.judge.stats)
+		for _, f := range s.failures {
+			t.Errorf("seed %d: %s: %s", s.seed, f.oracle, f.text)
+		}
+		return !t.Failed()
+	})
+	t.Log(&sum)
+	if sum.recordsLost < 50 {
+		t.Error("too little was lost for this to mean anything")
+	}
 }
 
 func firstDifference(first, second string) string {

@@ -50,6 +50,7 @@ type sim struct {
 	shards *shards
 	// dailySats is what each wallet may spend in 24 hours; 0 for all it has.
 	dailySats int64
+	consents  consents
 	profile   v1alpha1.ServerProfile
 	leader    *replica
 	objects   []*object
@@ -87,6 +88,11 @@ type object struct {
 	record string
 	order  *order
 	made   client.Object
+	// offer is the LightningInvoice that a payment refers to; nil for one that holds its invoice.
+	offer *object
+	// refused tells that nobody approves it, askedAgain when people are asked for the next approval.
+	refused    bool
+	askedAgain time.Time
 	// payAt is when the payer of an invoice pays it, zero for not; payAfter how long after it was readable, negative for never.
 	payAt    time.Time
 	payAfter time.Duration
@@ -97,13 +103,15 @@ func (o *object) rests() bool { return o.key.kind != "Wallet" }
 
 // order is something to be paid at most once.
 type order struct {
-	// key is the ledger's: a payment hash or sandbox.OrderKey.
+	// key is the ledger's: a payment hash or sandbox.OrderKey. It is empty for what was not resolved yet.
 	key         string
 	kind        v1alpha1.RecordKind
 	sats        int64
 	destination string
 	startBefore time.Time
 	objects     []*object
+	// recordLost tells that the record of its payment was deleted.
+	recordLost bool
 }
 
 // accountKeys are the extended private keys of two wallets: what a Secret holds, and a canary. Signing with a mnemonic would spend most of
@@ -152,8 +160,9 @@ func newWorld(seed uint64, broken mutation, tracing bool) *sim {
 // serve starts the service, and says what the wallets take it for.
 func (s *sim) serve(kind sandbox.Profile, profile v1alpha1.ServerProfile, listed bool, timing sandbox.Timing) {
 	s.profile = profile
+	// The seed of the sandbox makes keys and ids, whose values decide nothing: one for all, so that they are made and verified once.
 	s.service = sandbox.New(sandbox.Options{
-		Profile: kind, Clock: s.clock, Seed: s.seed, ChannelSats: 5_000_000, Sleep: s.serviceSleeps, Timing: timing,
+		Profile: kind, Clock: s.clock, Seed: 1, ChannelSats: 5_000_000, Sleep: s.serviceSleeps, Timing: timing,
 	})
 	s.server = s.service.Transport()
 	s.service.SetListPayments(listed)
@@ -181,7 +190,10 @@ func newSim(seed uint64, broken mutation, tracing bool) *sim {
 	if broken.shards {
 		s.shards, s.splitBrain = &shards{}, true // each leads, what is of its shard
 	}
-	if seed%4 == 3 {
+	switch seed % 4 {
+	case 1:
+		s.demandConsent()
+	case 3:
 		s.dailySats = 45_000 // of about 60,000 that are ordered
 	}
 	for i := range 1 + s.random.IntN(2) {
@@ -219,6 +231,9 @@ func (s *sim) addWallet(name string, keys accountKeys, profile v1alpha1.ServerPr
 	wallet := testkit.MakeWallet(name).Namespace(team).Profile(profile).Token(name+"-token", "token").Obj()
 	if s.dailySats > 0 {
 		wallet.Spec.Limits = &v1alpha1.WalletLimits{DailySats: &s.dailySats}
+	}
+	if s.demandsConsent() {
+		wallet.Spec.Limits = &v1alpha1.WalletLimits{RequireApprovalAboveSats: &s.consents.aboveSats, RequiredApprovals: &s.consents.required}
 	}
 	s.mustCreate(wallet)
 	s.addObject(&object{key: keyOf(wallet), wallet: name, made: wallet})
@@ -269,6 +284,9 @@ func (s *sim) plan() {
 		s.planObject(o, name, wallet)
 	}
 	s.planInvoices(wallets)
+	if s.seed%4 == 2 {
+		s.planReferences(wallets)
+	}
 }
 
 // lightningOrder is the payment of a fresh invoice.
@@ -310,6 +328,7 @@ func (s *sim) planObject(o *order, name, wallet string) {
 		planned.record = payment.OnchainRecordName(team, name, wallet, "")
 	}
 	planned.key = keyOf(planned.made)
+	s.declareCarefully(planned)
 	o.objects = append(o.objects, planned)
 	s.addObject(planned)
 	s.toMake = append(s.toMake, planned)
@@ -400,6 +419,10 @@ func (s *sim) calm() {
 	s.gather()
 	s.note("the faults stop")
 	s.chaotic, s.faults = false, nil
+	s.options.SyncInterval = time.Hour // it may take days until all is at rest, and most looks at a wallet would then be at one that rests
+	for _, r := range s.replicas {
+		r.controllers.Wallet.SyncInterval = s.options.SyncInterval
+	}
 	s.service.ClearFaults(0)
 	if s.service.Options().Profile == sandbox.Documented {
 		s.service.SetListPayments(true) // without it this service shows no payment that it does not have
@@ -407,8 +430,10 @@ func (s *sim) calm() {
 	for _, o := range s.objects {
 		s.setSuspend(o, false)
 	}
+	s.decidePlans()
+	s.payOffers()
 	for _, o := range s.orders {
-		if o.kind == v1alpha1.RecordLightningPayment {
+		if o.kind == v1alpha1.RecordLightningPayment && o.key != "" {
 			_ = s.service.SetPayee(o.key, sandbox.PayeeSettles)
 			_ = s.service.Resolve(o.key, true) // where it hangs
 		}
@@ -456,6 +481,9 @@ func (s *sim) unrest() string {
 	for _, o := range s.objects {
 		if !o.payAt.IsZero() {
 			open = append(open, o.key.String()+" is to be paid")
+		}
+		if s.demandsConsent() && s.asksForConsent(o) {
+			open = append(open, o.key.String()+" is to be approved")
 		}
 	}
 	return strings.Join(open, ", ")

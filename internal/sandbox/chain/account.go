@@ -5,13 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/btcsuite/btcd/address/v2"
 	"github.com/btcsuite/btcd/btcec/v2/schnorr"
 	"github.com/btcsuite/btcd/btcutil/v2/hdkeychain"
 	"github.com/btcsuite/btcd/chaincfg/v2"
 	"github.com/btcsuite/btcd/txscript/v2"
+
+	"github.com/utexo/utexo-operator/internal/memo"
 )
 
 // Reasons for which the keys of a wallet are refused.
@@ -104,9 +105,8 @@ func (a *Account) derive(at derivation) (*ownScript, error) {
 	return own, nil
 }
 
-// computed remembers every derivation of the process. Simulations make thousands of worlds out of a few keys, and deriving is most of
-// what a world costs.
-var computed sync.Map // of derivedFrom to *ownScript
+// computed remembers derivations. Simulations make thousands of worlds out of a few keys, and deriving is most of what a world costs.
+var computed = memo.New[derivedFrom, *ownScript](4096)
 
 type derivedFrom struct {
 	xpub string
@@ -115,8 +115,8 @@ type derivedFrom struct {
 
 func (a *Account) compute(at derivation) (*ownScript, error) {
 	from := derivedFrom{a.xpub, at}
-	if known, ok := computed.Load(from); ok {
-		return known.(*ownScript), nil
+	if known, ok := computed.Get(from); ok {
+		return known, nil
 	}
 	chain, err := a.key.Derive(at.keychain)
 	if err != nil {
@@ -135,7 +135,7 @@ func (a *Account) compute(at derivation) (*ownScript, error) {
 		return nil, err
 	}
 	own := &ownScript{at: at, internalKey: schnorr.SerializePubKey(key), script: script}
-	computed.Store(from, own)
+	computed.Put(from, own)
 	return own, nil
 }
 

@@ -230,6 +230,9 @@ func (c *Chain) accept(tx *wire.MsgTx, fee amount.Sat) {
 	}
 }
 
+// goodSignatures remembers those that were verified: a transaction is checked when it is signed and when it is submitted.
+var goodSignatures = txscript.NewSigCache(1000)
+
 // Verify says whether Submit would accept tx, and what fee it pays. Every script runs against the chain's own coins; what a PSBT says
 // of them plays no part.
 func (c *Chain) Verify(tx *wire.MsgTx) (fee amount.Sat, err error) {
@@ -267,7 +270,7 @@ func (c *Chain) Verify(tx *wire.MsgTx) (fee amount.Sat, err error) {
 	}
 	hashes := txscript.NewTxSigHashes(tx, prevOuts)
 	for i, coin := range coins {
-		engine, err := txscript.NewEngine(coin.Script, tx, i, txscript.StandardVerifyFlags, nil, hashes, int64(coin.Value), prevOuts)
+		engine, err := txscript.NewEngine(coin.Script, tx, i, txscript.StandardVerifyFlags, goodSignatures, hashes, int64(coin.Value), prevOuts)
 		if err != nil {
 			return 0, fmt.Errorf("input %d: %w: %w", i, ErrScript, err)
 		}

@@ -4,19 +4,24 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 
 	"github.com/btcsuite/btcd/address/v2"
 	"github.com/btcsuite/btcd/btcutil/v2/hdkeychain"
 	"github.com/btcsuite/btcd/chaincfg/v2"
 	"github.com/btcsuite/btcd/psbt/v2"
 	"github.com/btcsuite/btcd/txscript/v2"
+
+	"github.com/utexo/utexo-operator/internal/memo"
 )
 
 // Master is the private half of a wallet: of the node that the sandbox plays, and of the wallets of tests. It signs whatever it is
-// given and is no model for a signer.
+// given and is no model for a signer. Worlds may share one.
 type Master struct {
 	key    *hdkeychain.ExtendedKey
 	params *chaincfg.Params
+	// derived remembers private keys, by their paths as fmt prints them.
+	derived *memo.Memo[string, *hdkeychain.ExtendedKey]
 	// Fingerprint is that of the master key, 8 hex digits.
 	Fingerprint string
 }
@@ -32,7 +37,9 @@ func NewMaster(seed []byte, params *chaincfg.Params) (*Master, error) {
 		return nil, err
 	}
 	fingerprint := address.Hash160(public.SerializeCompressed())[:4]
-	return &Master{key: key, params: params, Fingerprint: hex.EncodeToString(fingerprint)}, nil
+	return &Master{
+		key: key, params: params, derived: memo.New[string, *hdkeychain.ExtendedKey](128), Fingerprint: hex.EncodeToString(fingerprint),
+	}, nil
 }
 
 // AccountKey returns the extended public key of m/86'/coinType'/0'.
@@ -59,12 +66,21 @@ func (m *Master) Account(coinType uint32) (*Account, error) {
 }
 
 func (m *Master) derive(path []uint32) (*hdkeychain.ExtendedKey, error) {
+	name := fmt.Sprint(path)
+	if known, ok := m.derived.Get(name); ok {
+		return known, nil
+	}
 	key, err := m.key, error(nil)
 	for _, step := range path {
 		if key, err = key.Derive(step); err != nil {
 			return nil, err
 		}
 	}
+	// An ExtendedKey keeps its public key on first use: do that here, where nobody else has it.
+	if _, err := key.ECPubKey(); err != nil {
+		return nil, err
+	}
+	m.derived.Put(name, key)
 	return key, nil
 }
 
