@@ -60,7 +60,7 @@ func newJudge() judge {
 // stats counts what happened in runs.
 type stats struct {
 	kubeCalls, serviceCalls, crashes, pauses, kubeFaults, serviceFaults, begins, ends, unclear, repeats, moved, unknown, failed, succeeded int
-	invoices, settled, losses, resolved, approvals, pins, recordsLost                                                                      int
+	invoices, settled, losses, resolved, approvals, pins, recordsLost, told                                                                int
 }
 
 func (a *stats) add(b stats) {
@@ -85,15 +85,16 @@ func (a *stats) add(b stats) {
 	a.approvals += b.approvals
 	a.pins += b.pins
 	a.recordsLost += b.recordsLost
+	a.told += b.told
 }
 
 func (a *stats) String() string {
 	return fmt.Sprintf("%d calls of the API server, %d of the service; faults that struck: %d at the service, %d at the API server, %d crashes, %d pauses; "+
 		"%d begins, %d ends, of them %d without a clear answer and %d repetitions; payments: %d moved money, records %d Succeeded, %d Failed or Cancelled, %d Unknown; "+
-		"%d invoices shown, %d Settled; all records lost %d times; %d words of people; %d approvals given; %d references to invoices resolved; one record lost %d times",
+		"%d invoices shown, %d Settled; all records lost %d times; %d words of people; %d approvals given; %d references to invoices resolved; one record lost %d times; %d resources looked at because a process said so",
 		a.kubeCalls, a.serviceCalls, a.serviceFaults, a.kubeFaults, a.crashes, a.pauses, a.begins, a.ends, a.unclear, a.repeats, a.moved,
 		a.succeeded, a.failed, a.unknown, a.invoices, a.settled, a.losses, a.resolved,
-		a.approvals, a.pins, a.recordsLost)
+		a.approvals, a.pins, a.recordsLost, a.told)
 }
 
 // count sums a run up.

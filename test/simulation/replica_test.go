@@ -61,6 +61,7 @@ func (s *sim) start(r *replica) {
 	options.Clock = &replicaClock{s.clock, r}
 	options.Shard = s.shardOf(r)
 	r.controllers = controller.New(&replicaClient{replica: r, cached: true}, &replicaClient{replica: r}, &recorder{s}, options)
+	r.controllers.Payments.Turns = nil // which block, and one thing happens at a time here
 	if s.mutation.tune != nil {
 		s.mutation.tune(r.controllers)
 	}
@@ -115,6 +116,8 @@ func (s *sim) reconcile(r *replica, o *object) {
 			t.result, t.err = controllers.Payment.Reconcile(ctx, request)
 		case "OnchainSend":
 			t.result, t.err = controllers.Send.Reconcile(ctx, request)
+		case observedKind:
+			t.result, t.err = controllers.Observe.Reconcile(ctx, request)
 		}
 	})
 }
@@ -145,6 +148,7 @@ func (s *sim) finished(t *task) {
 	if after > 0 {
 		r.due[i] = now.Add(after)
 	}
+	s.told(r)
 	if r.dirty[i] {
 		r.due[i] = now
 	}

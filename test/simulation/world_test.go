@@ -200,7 +200,11 @@ func newSim(seed uint64, broken mutation, tracing bool) *sim {
 		s.addWallet(fmt.Sprintf("wallet-%d", i), walletKeys[i], profile)
 	}
 	s.plan()
-	s.note("seed %d: %s service, wallets %s, two leaders %t, list %t", seed, kind, profile, s.splitBrain, listed)
+	observed := seed%3 == 0
+	if observed {
+		s.observe()
+	}
+	s.note("seed %d: %s service, wallets %s, two leaders %t, list %t, observed %t", seed, kind, profile, s.splitBrain, listed, observed)
 	for i := range 2 {
 		r := &replica{sim: s, name: string(rune('a' + i))}
 		s.replicas = append(s.replicas, r)
@@ -386,7 +390,17 @@ func (s *sim) play() {
 
 // watchWallets has the wallets looked at until it is certain which payments no record knows, and then what may have to wait for it.
 func (s *sim) watchWallets() {
+	before := s.options.SyncInterval
+	s.syncEvery(10 * time.Minute)
+	for _, r := range s.replicas {
+		for i, o := range s.objects {
+			if !o.rests() {
+				r.due[i] = s.clock.Now()
+			}
+		}
+	}
 	s.settle(30 * time.Minute)
+	s.syncEvery(before)
 	for _, r := range s.replicas {
 		for i, o := range s.objects {
 			if s.leading(r) && o.rests() && s.api.current(o.key) != nil {
@@ -395,6 +409,14 @@ func (s *sim) watchWallets() {
 		}
 	}
 	s.settle(time.Second)
+}
+
+// syncEvery has wallets looked at so often.
+func (s *sim) syncEvery(interval time.Duration) {
+	s.options.SyncInterval = interval
+	for _, r := range s.replicas {
+		r.controllers.Wallet.SyncInterval = interval
+	}
 }
 
 // exhausted reports whether no fault is left that could strike, or nothing that it could strike.
@@ -419,10 +441,7 @@ func (s *sim) calm() {
 	s.gather()
 	s.note("the faults stop")
 	s.chaotic, s.faults = false, nil
-	s.options.SyncInterval = time.Hour // it may take days until all is at rest, and most looks at a wallet would then be at one that rests
-	for _, r := range s.replicas {
-		r.controllers.Wallet.SyncInterval = s.options.SyncInterval
-	}
+	s.syncEvery(time.Hour) // it may take days until all is at rest, and most looks at a wallet would then be at one that rests
 	s.service.ClearFaults(0)
 	if s.service.Options().Profile == sandbox.Documented {
 		s.service.SetListPayments(true) // without it this service shows no payment that it does not have
