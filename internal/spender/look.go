@@ -49,9 +49,9 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 		return payment.Sighting{Problem: problemOf(err)}, nil
 	}
 	// Not shown by its hash. A complete list settles it, where the service has one.
-	payments, listErr := session.Service.ListPayments(ctx)
+	listed, listErr := lookInList(ctx, session.Service, order.PaymentHash)
 	if listErr == nil {
-		return lookInList(payments, order.PaymentHash), nil
+		return listed, nil
 	}
 	if presence == utexo.Absent {
 		return payment.Sighting{Presence: payment.Absent}, nil
@@ -68,27 +68,28 @@ func notFoundAtAll(err error) bool {
 	return ok && failed.StatusCode == 404 && failed.Effect == utexo.EffectRefused
 }
 
-func lookInList(payments []utexo.Payment, paymentHash string) payment.Sighting {
+// lookInList looks for a payment hash in the service's list of payments, which is not kept. An error is of a list that was not read whole.
+func lookInList(ctx context.Context, service Service, paymentHash string) (payment.Sighting, error) {
 	seen := payment.Sighting{Presence: payment.Absent, Complete: true}
-	for _, one := range payments {
-		if one.PaymentHash != paymentHash {
-			continue
+	err := service.EachPayment(ctx, func(one utexo.Payment) {
+		switch {
+		case one.PaymentHash != paymentHash || seen.Presence == payment.Outbound:
+		case one.Inbound:
+			seen = payment.Sighting{Presence: payment.Inbound, State: sendState(one.Status), Word: one.StatusWord}
+		default:
+			seen = payment.Sighting{Presence: payment.Outbound, State: sendState(one.Status), Word: one.StatusWord, RequestID: paymentHash}
 		}
-		if !one.Inbound {
-			return payment.Sighting{Presence: payment.Outbound, State: sendState(one.Status), Word: one.StatusWord, RequestID: paymentHash}
-		}
-		seen = payment.Sighting{Presence: payment.Inbound, State: sendState(one.Status), Word: one.StatusWord}
-	}
-	return seen
+	})
+	return seen, err
 }
 
 // inbound reports whether a payment hash that the service knows is that of an invoice which its own node issued: it answers those as
 // if they were being paid. The list of payments tells; where there is none, the node that is to be paid does, compared with the node
 // that issues the wallet's invoices; one may be issued to know it only where mayIssue says so.
 func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Session, mayIssue bool) (inbound bool, problem string, err error) {
-	payments, listErr := session.Service.ListPayments(ctx)
+	listed, listErr := lookInList(ctx, session.Service, order.PaymentHash)
 	if listErr == nil {
-		switch lookInList(payments, order.PaymentHash).Presence {
+		switch listed.Presence {
 		case payment.Inbound:
 			return true, "", nil
 		case payment.Outbound:

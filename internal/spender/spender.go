@@ -45,7 +45,6 @@ type Service interface {
 	FeeEstimate(ctx context.Context, invoice string) (int64, error)
 	CreateInvoice(ctx context.Context, request utexo.InvoiceRequest) (utexo.ReceiveRequest, error)
 	SendRequest(ctx context.Context, paymentHash string) (utexo.SendRequest, utexo.Presence, error)
-	ListPayments(ctx context.Context) ([]utexo.Payment, error)
 	EachPayment(ctx context.Context, visit func(utexo.Payment)) error
 	OnchainSend(ctx context.Context, id string) (utexo.OnchainSend, utexo.Presence, error)
 	PayInvoiceBegin(ctx context.Context, invoice string, maxFeeSats int64, notAfter time.Time) (string, error)
