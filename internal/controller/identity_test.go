@@ -826,14 +826,27 @@ func TestOwnInvoice(t *testing.T) {
 
 // TestOwnInvoiceDeniedOnce has the service deny once, before anything is submitted, that it knows an invoice which the paying node issued.
 func TestOwnInvoiceDeniedOnce(t *testing.T) {
-	for name, tc := range map[string]struct{ begun, paid bool }{
-		"and refuse the begin": {false, true}, "and begin": {true, true}, "and begin, and nobody pays it": {true, false},
+	for name, tc := range map[string]struct{ begun, paid, ofAnother bool }{
+		"and refuse the begin": {false, true, false}, "and begin": {true, true, false}, "and begin, and nobody pays it": {true, false, false},
+		"and refuse the begin, for another wallet of the node": {false, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, sandbox.Reference)
 			w.sandbox.SetListPayments(false)
 			w.syncWallet()
-			text := w.open("order").Status.PaymentRequest
+			text := ""
+			if tc.ofAnother {
+				w.makeSecret("shop", map[string]string{"mnemonic": otherMnemonic})
+				shop := w.mainWallet(sandbox.Reference)
+				shop.Name, shop.Spec.Keys.SecretRef.Name = "shop", "shop"
+				w.pass(made(w, shop))
+				issued := made(w, testkit.MakeLightningInvoice("order").Namespace(w.namespace).Wallet("shop").AmountSats(1500).Expiry(time.Hour).Obj())
+				w.pass(issued)
+				w.get(issued)
+				text = issued.Status.PaymentRequest
+			} else {
+				text = w.open("order").Status.PaymentRequest
+			}
 			faults := []sandbox.Fault{{Kind: sandbox.FaultLie, Claim: sandbox.ClaimAbsent, Operation: sandbox.SendRequest}}
 			if !tc.begun {
 				faults = append(faults, sandbox.Fault{Kind: sandbox.FaultRefuseConnection, Operation: sandbox.PayBegin})

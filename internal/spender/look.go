@@ -30,9 +30,10 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 			Presence: payment.Outbound, State: sendState(found.Status), Word: found.StatusWord, RequestID: found.ID, FeeSats: found.FeeSats,
 		}
 		// Where the hash was unknown before we paid it is no invoice of the node's own, if that word was true. It was one word: what ends
-		// the payment, and one that is under way for too long, is held against all that is known without asking for more.
-		told := record.Journal.AbsentBefore
-		if told && record.Journal.SubmittedAt != nil && seen.State == payment.StatePending && s.Clock.Now().Before(order.StartBefore) {
+		// the payment, and one that is under way for too long, is held against all that is known without asking for more. Where we submitted
+		// nothing it counts for nothing.
+		told := record.Journal.AbsentBefore && record.Journal.SubmittedAt != nil
+		if told && seen.State == payment.StatePending && s.Clock.Now().Before(order.StartBefore) {
 			return seen, nil
 		}
 		inbound, problem, err := s.inbound(ctx, order, session, !told)
