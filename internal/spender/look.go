@@ -36,7 +36,8 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 		if told && seen.State == payment.StatePending && s.Clock.Now().Before(order.StartBefore) {
 			return seen, nil
 		}
-		inbound, problem, err := s.inbound(ctx, order, session, !told)
+		overdue := seen.State == payment.StatePending && !s.Clock.Now().Before(order.StartBefore)
+		inbound, problem, err := s.inbound(ctx, order, session, !told || overdue)
 		switch {
 		case err != nil:
 			return payment.Sighting{}, err

@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/invoice"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 )
 
@@ -239,6 +240,11 @@ func (s *sim) stripStatus() {
 
 func (s *sim) strip(o *object) {
 	s.note("the status of %s is stripped", o.key)
+	if issued, ok := s.api.current(o.key).(*v1alpha1.LightningInvoice); ok && s.recordOf(invoice.RecordName(string(issued.UID))) == nil {
+		if of := s.issuingOf(string(issued.UID)); of.text != "" {
+			*of = issuing{} // its record was lost before, and nothing is left of what was issued
+		}
+	}
 	s.api.update(o.key, true, func(object client.Object) {
 		switch o := object.(type) {
 		case *v1alpha1.LightningPayment:
