@@ -103,13 +103,12 @@ type wallet struct {
 	subjects map[Subject]*subject
 	byHash   map[string][]*subject
 
-	interval   time.Duration
-	listAt     time.Time
-	listedAt   time.Time // when the last good list was asked for
-	goodList   int       // its number
-	noList     bool
-	lists      int
-	everListed bool
+	interval time.Duration
+	listAt   time.Time
+	listedAt time.Time // when the last good list was asked for
+	goodList int       // its number, from 1; 0 for none
+	noList   bool
+	lists    int
 	// wakeAt is when it will be seen to again.
 	wakeAt time.Time
 }
@@ -180,7 +179,7 @@ func (o *Observer) wallet(name types.NamespacedName, address string, now time.Ti
 	if w := o.wallets[name]; w != nil {
 		if w.address != address { // it moved: what is open there is told by the new service
 			o.leave(w)
-			w.address, w.server, w.noList, w.listedAt, w.everListed = address, o.join(address), false, time.Time{}, false
+			w.address, w.server, w.noList, w.listedAt = address, o.join(address), false, time.Time{}
 			w.listAt, w.interval, w.lists, w.goodList = now, minInterval, 0, 0
 		}
 		return w
@@ -213,7 +212,7 @@ func (o *Observer) leave(w *wallet) {
 // hurry has the next list asked for soon.
 func (w *wallet) hurry(now time.Time) {
 	w.interval = minInterval
-	if soon := now.Add(minInterval); !w.noList && w.everListed && soon.Before(w.listAt) {
+	if soon := now.Add(minInterval); !w.noList && w.goodList > 0 && soon.Before(w.listAt) {
 		w.listAt = soon
 	}
 }
@@ -259,7 +258,7 @@ func (o *Observer) Lists(of types.NamespacedName, now time.Time) bool {
 }
 
 func (w *wallet) isListed(now time.Time) bool {
-	return !w.noList && w.everListed && now.Sub(w.listedAt) < fresh
+	return !w.noList && w.goodList > 0 && now.Sub(w.listedAt) < fresh
 }
 
 // MayList reports whether the payments of a wallet are to be listed now, for which Listed is called after. It counts against the limit of
@@ -312,8 +311,8 @@ func (o *Observer) Listed(of types.NamespacedName, asked time.Time, err error, o
 	case err != nil:
 		w.interval = min(max(2*w.interval, minInterval), fresh)
 	default:
-		w.listedAt, w.goodList, w.everListed = asked, w.lists, true
-		if slices.ContainsFunc(sortedHints(w), func(s *subject) bool { return s.hinted }) {
+		w.listedAt, w.goodList = asked, w.lists
+		if len(sortedHints(w)) > 0 {
 			w.interval = minInterval
 		} else {
 			w.interval = min(w.interval*3/2, o.options.MaxInterval)
@@ -445,7 +444,7 @@ func (w *wallet) dueAt(one *subject, now time.Time) time.Time {
 	switch {
 	case !one.releasedAt.IsZero():
 		return one.releasedAt.Add(forgotten)
-	case !w.everListed && !w.noList && w.lists == 0: // which comes first
+	case w.lists == 0: // which comes first
 		return one.LookBy
 	case w.isListed(now), one.LookAt.IsZero():
 		return one.LookBy
