@@ -105,6 +105,45 @@ func (w *world) judge(object client.Object, want end) {
 	w.quiet(object)
 }
 
+// TestAnswerAfterUnknown pauses the process that sends between the service's answer and what it makes of it, until another one called the
+// send unknown. The id that was answered ends the doubt, whether the process that has it lives on or dies once it is claimed.
+func TestAnswerAfterUnknown(t *testing.T) {
+	for name, dies := range map[string]bool{"the process goes on": false, "the process ends once the id is claimed": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Documented)
+			w.syncWallet()
+			send := made(w, w.send("payroll", 20000).Obj())
+			other := &world{
+				t: t, api: w.api, sandbox: w.sandbox, url: w.url, clock: w.clock, operator: w.operator, namespace: w.namespace, starts: w.starts + 100,
+			}
+			other.start()
+			ended, claimed := false, false
+			w.boundary = func(call string, after bool) error {
+				switch {
+				case !ended && after && strings.HasSuffix(call, "/onchain-send-end"):
+					ended = true
+					seen := send.DeepCopy()
+					other.reach(seen, v1alpha1.ReasonOutcomeUnknown)
+				case dies && ended && !claimed && after && strings.HasPrefix(call, "K create PaymentRecord"):
+					claimed = true
+					panic(crashed{})
+				}
+				return nil
+			}
+			w.pass(send)
+			w.boundary = nil
+			if !ended || claimed != dies {
+				t.Fatal("the process was not stopped where it should be")
+			}
+			other.rest(send)
+			other.judge(send, once)
+			if record := other.record(send); record.Journal.RequestID == "" || record.Journal.Resolution != "" {
+				t.Errorf("the record is %+v, want the id of the service and no word of a person", record.Journal)
+			}
+		})
+	}
+}
+
 // TestAnswersToTheEnd spoils the answer to the call that moves money, the call itself, or what the service does of it.
 func TestAnswersToTheEnd(t *testing.T) {
 	late := sandbox.Duration(15 * time.Second)

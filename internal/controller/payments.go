@@ -208,7 +208,7 @@ func (r *pass) observe(ctx context.Context) error {
 	if err := r.observeSignature(ctx); err != nil {
 		return err
 	}
-	if record := r.facts.Record; record != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && record.Journal.Phase == v1alpha1.RecordSubmitting {
+	if record := r.facts.Record; record != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && payment.AwaitsAnswer(&record.Journal) {
 		if r.facts.ClaimedSend, err = r.Records.ClaimedSend(ctx, record); err != nil {
 			return err
 		}

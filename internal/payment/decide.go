@@ -71,8 +71,8 @@ type Facts struct {
 	PeopleSign bool
 	// Given is what people gave who have to sign; nil where that was not looked at.
 	Given *Given
-	// ClaimedSend is the service's id of the send, where it answered one and the process died before the record said so, or where the id of
-	// one that is followed is the record's.
+	// ClaimedSend is the service's id of the send, where it answered one and the record does not say so, since the process died or was paused
+	// for too long, or where the id of one that is followed is the record's.
 	ClaimedSend string
 	// Held is what the last step ran into.
 	Held *Obstacle
@@ -143,6 +143,7 @@ type Decision struct {
 //	Submitted         any                                           Observe, by id
 //	Failed            submitted once, not looked at again           Observe, a last time
 //	Unknown           a person resolved it                          Succeeded or Failed
+//	                  the service's id came after all               Submitted
 //	                  otherwise                                     Rest
 //	Succeeded         any                                           Rest
 //
@@ -683,7 +684,7 @@ func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
 	if why != "" {
 		next := Unrepeatable(f.Order, journal, why, now)
 		return Decision{
-			Journal: &next, Projection: Project(&next, nil), Hold: true,
+			Journal: &next, Projection: Project(&next, nil), Hold: true, RequeueAfter: f.answerDue(&next, now),
 		}
 	}
 	switch {
@@ -763,7 +764,7 @@ func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision 
 	return decision
 }
 
-// decideUnknown takes a person's word.
+// decideUnknown takes a person's word, or the answer of the service that came after all.
 func decideUnknown(f Facts, now time.Time) Decision {
 	journal := f.Record.Journal
 	if next, ok := Resolve(f.Record, f.Resolution, now); ok {
@@ -771,7 +772,23 @@ func decideUnknown(f Facts, now time.Time) Decision {
 			Reason: next.Reason, Message: "resolved by a person: " + f.Resolution,
 		}}}
 	}
-	return f.rest(journal, nil, 0)
+	if next, events, late := AnsweredLate(journal, f.ClaimedSend); late {
+		return Decision{Step: Continue, Journal: &next, Hold: true, Events: events}
+	}
+	return f.rest(journal, nil, f.answerDue(&journal, now))
+}
+
+// answerDue is when to look again whether the answer to a submission came that nobody waits for any more: from another process, which was
+// paused meanwhile. That is as long as its lack is known, from a minute to a day; 0 for no more.
+func (f Facts) answerDue(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration {
+	if f.abandoned() || !AwaitsAnswer(journal) || journal.CompletedAt == nil {
+		return 0
+	}
+	age := now.Sub(journal.CompletedAt.Time)
+	if age >= 24*time.Hour {
+		return 0
+	}
+	return max(age, time.Minute)
 }
 
 // Resolve returns the journal of an unknown outcome with a person's word on it: "<record UID>:<attempt>:paid:<id>" or

@@ -50,6 +50,7 @@ func TestDecideInEverySituation(t *testing.T) {
 	succeeded := outcome{Phase: v1alpha1.PaymentSucceeded, Outcome: readiness.Done, Reason: v1alpha1.ReasonSucceeded}
 	failed := ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed)
 	unknown := ends(v1alpha1.PaymentUnknown, v1alpha1.ReasonOutcomeUnknown)
+	doubtful := unknown.after(time.Minute) // the answer may come after all, from a process that was paused
 	cancelled := rests(pending, v1alpha1.ReasonCancelled, 0).unheld()
 	unclaimed := map[string]outcome{
 		"deleting":    cancelled,
@@ -112,7 +113,7 @@ func TestDecideInEverySituation(t *testing.T) {
 	looksAgain := map[string]outcome{
 		"abandoned": failed.after(280 * time.Second), "another holder": duplicate, "reused name": duplicate, "no order": failed,
 	}
-	unresolved := map[string]outcome{"abandoned": unknown.unheld(), "another holder": duplicate, "reused name": duplicate}
+	unresolved := map[string]outcome{"abandoned": unknown.unheld(), "another holder": duplicate, "reused name": duplicate, "no order": unknown}
 
 	orders := map[v1alpha1.RecordKind]func() *Order{
 		v1alpha1.RecordLightningPayment: makeLightningOrder, v1alpha1.RecordOnchainSend: makeOnchainOrder,
@@ -141,7 +142,7 @@ func TestDecideInEverySituation(t *testing.T) {
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordSubmitted, outcome{Step: Observe}, watched(inFlight, v1alpha1.ReasonInFlight)},
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordSucceeded, succeeded, over},
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordFailed, failed, over},
-		{v1alpha1.RecordOnchainSend, v1alpha1.RecordUnknown, unknown, unresolved},
+		{v1alpha1.RecordOnchainSend, v1alpha1.RecordUnknown, doubtful, unresolved},
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordCancelled, outcome{Step: Claim}, released},
 	} {
 		for _, situation := range slices.Sorted(maps.Keys(situations)) {
@@ -179,6 +180,7 @@ func TestDecide(t *testing.T) {
 	)
 	failed := ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed)
 	unknown := ends(v1alpha1.PaymentUnknown, v1alpha1.ReasonOutcomeUnknown)
+	doubtful := unknown.after(time.Minute) // the answer may come after all, from a process that was paused
 	succeeded := outcome{Phase: v1alpha1.PaymentSucceeded, Outcome: readiness.Done, Reason: v1alpha1.ReasonSucceeded}
 	seen := func(state State) *Sighting {
 		return &Sighting{Presence: Outbound, State: state, Word: "WORD"}
@@ -423,21 +425,21 @@ func TestDecide(t *testing.T) {
 		// An on-chain send without an answer.
 		"a service that is not known to answer repetitions is not asked again": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile = v1alpha1.ProfileConservative },
-			want:         unknown.writing(v1alpha1.RecordUnknown),
+			want:         doubtful.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"attempt 1", "not known to answer a repetition", "100000 sat", strings.Repeat("7", 64), "resolve the record"},
 		},
 		"a service without a profile is not asked again": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile = "" },
-			want: unknown.writing(v1alpha1.RecordUnknown),
+			want: doubtful.writing(v1alpha1.RecordUnknown),
 		},
 		"four ends without an answer are enough": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: journal(func(j *v1alpha1.PaymentJournal) { j.EndCalls = 4 }),
-			want:         unknown.writing(v1alpha1.RecordUnknown),
+			want:         doubtful.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"4 identical submissions"},
 		},
 		"four ends without an answer are enough also while suspended": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Record.Journal.EndCalls, f.Suspended = 4, true },
-			want: unknown.writing(v1alpha1.RecordUnknown),
+			want: doubtful.writing(v1alpha1.RecordUnknown),
 		},
 		"the first repetition comes two seconds after the end": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, now: submitted.Add(2 * time.Second), want: outcome{Step: Repeat},
@@ -460,16 +462,16 @@ func TestDecide(t *testing.T) {
 		},
 		"a deleted send without an answer is not sent again and says so": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Deleting = true },
-			want:         unknown.writing(v1alpha1.RecordUnknown),
+			want:         doubtful.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"deleted", "resolve the record"},
 		},
 		"a deleted send is not sent again also while suspended": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Deleting, f.Suspended = true, true },
-			want: unknown.writing(v1alpha1.RecordUnknown),
+			want: doubtful.writing(v1alpha1.RecordUnknown),
 		},
 
 		"a send whose time is over is not sent again after it can have landed": {
-			order: onchain, phase: v1alpha1.RecordSubmitting, now: t0.Add(time.Hour), want: unknown.writing(v1alpha1.RecordUnknown),
+			order: onchain, phase: v1alpha1.RecordSubmitting, now: t0.Add(time.Hour), want: doubtful.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"time in which it may start is over"},
 		},
 		"a send whose time is over is sent again while it may still land": {
@@ -481,7 +483,7 @@ func TestDecide(t *testing.T) {
 		},
 		"a send in doubt without its last instant is in doubt at once": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile, f.Record.Journal.NotAfter = "", nil },
-			want: unknown.writing(v1alpha1.RecordUnknown),
+			want: doubtful.writing(v1alpha1.RecordUnknown),
 		},
 
 		// What a look showed.
@@ -855,6 +857,29 @@ func TestDecide(t *testing.T) {
 			want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute).writing(v1alpha1.RecordSubmitted),
 		},
 
+		// The answer to the end that came after all.
+		"an id that was answered after all ends the doubt": {
+			order: onchain, phase: v1alpha1.RecordUnknown, change: func(f *Facts) { f.ClaimedSend = sendID },
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordSubmitted).emitting(v1alpha1.ReasonInFlight),
+		},
+		"an id that was answered after all ends the doubt of a resource that is being deleted": {
+			order: onchain, phase: v1alpha1.RecordUnknown, change: func(f *Facts) { f.ClaimedSend, f.Deleting = sendID, true },
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordSubmitted).emitting(v1alpha1.ReasonInFlight),
+		},
+		"a person's word goes before an id that was answered": {
+			order: onchain, phase: v1alpha1.RecordUnknown, change: func(f *Facts) { f.ClaimedSend, f.Resolution = sendID, recordUID+":1:notpaid" },
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordFailed).emitting(v1alpha1.ReasonPaymentFailed),
+		},
+		"the id of a send that is in doubt for what the service said of it is no news": {
+			order: onchain, phase: v1alpha1.RecordUnknown, change: func(f *Facts) { f.ClaimedSend, f.Record.Journal.RequestID = sendID, sendID }, want: unknown,
+		},
+		"an answer is looked for at growing distances": {
+			order: onchain, phase: v1alpha1.RecordUnknown, now: t0.Add(2*time.Second + 5*time.Hour), want: unknown.after(5 * time.Hour),
+		},
+		"an answer is looked for no longer than a day": {
+			order: onchain, phase: v1alpha1.RecordUnknown, now: t0.Add(2*time.Second + 24*time.Hour), want: unknown,
+		},
+
 		// A person's word.
 		"a person says that it was paid": {
 			order: onchain, phase: v1alpha1.RecordUnknown, change: func(f *Facts) { f.Resolution = recordUID + ":1:paid:abc" },
@@ -873,7 +898,7 @@ func TestDecide(t *testing.T) {
 				f.Record.Journal.Attempt = 2
 				f.Resolution = recordUID + ":1:paid:abc"
 			},
-			want: unknown,
+			want: doubtful,
 		},
 		"a person's word about what is not in doubt changes nothing": {
 			order: onchain, phase: v1alpha1.RecordSubmitted, change: func(f *Facts) { f.Resolution = recordUID + ":1:notpaid" }, want: outcome{Step: Observe},

@@ -509,6 +509,29 @@ func Accepted(journal v1alpha1.PaymentJournal, requestID string) v1alpha1.Paymen
 	return next
 }
 
+// AwaitsAnswer reports whether an on-chain send has no id of the service although it was submitted, so that the answer to that call, however
+// late it comes, tells what became of it. A person's word ends that.
+func AwaitsAnswer(journal *v1alpha1.PaymentJournal) bool {
+	switch journal.Phase {
+	case v1alpha1.RecordSubmitting, v1alpha1.RecordUnknown:
+		return journal.RequestID == "" && journal.SubmittedAt != nil
+	}
+	return false
+}
+
+// AnsweredLate is the journal of an on-chain send that was called unknown before the answer to its submission came: the service has it as
+// requestID. It is false where that is no news, or a person already said what happened.
+func AnsweredLate(journal v1alpha1.PaymentJournal, requestID string) (next v1alpha1.PaymentJournal, events []Event, late bool) {
+	if journal.Phase != v1alpha1.RecordUnknown || !AwaitsAnswer(&journal) || requestID == "" {
+		return journal, nil, false
+	}
+	next = Accepted(journal, requestID)
+	inFlight(&next)
+	return next, []Event{{
+		Reason: v1alpha1.ReasonInFlight, Message: "the answer to the submission came after all: the service has it as send " + printable(requestID, 128),
+	}}, true
+}
+
 // Refused is the journal of an attempt that the service provably did not carry out: it was never asked to, it refused to begin it, or
 // it refused to end it and shows no trace of it. Where time may mend the refusal another attempt begins later.
 func Refused(journal v1alpha1.PaymentJournal, refusal Obstacle, policy Policy, now time.Time) v1alpha1.PaymentJournal {

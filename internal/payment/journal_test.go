@@ -281,6 +281,39 @@ func TestEndedAtAnUnknownService(t *testing.T) {
 	}
 }
 
+// TestAnsweredLate holds that the service's id of a send ends a doubt that came of its lack, and no other.
+func TestAnsweredLate(t *testing.T) {
+	order := makeOnchainOrder()
+	doubt := makeJournal(order, v1alpha1.RecordUnknown)
+	want := makeJournal(order, v1alpha1.RecordSubmitting)
+	want.Phase, want.RequestID = v1alpha1.RecordSubmitted, sendID
+	got, events, late := AnsweredLate(doubt, sendID)
+	if !late || len(events) != 1 || events[0].Warning {
+		t.Errorf("got %t with events %+v, want the journal with one that is no warning", late, events)
+	}
+	assertJournal(t, got, want)
+	for name, journal := range map[string]v1alpha1.PaymentJournal{
+		"under way":         makeJournal(order, v1alpha1.RecordSubmitting),
+		"resolved as paid":  must(Resolve(makeRecord(order, doubt), recordUID+":1:paid:x", minute)),
+		"resolved as not":   must(Resolve(makeRecord(order, doubt), recordUID+":1:notpaid", minute)),
+		"in doubt by an id": Undecidable(makeJournal(order, v1alpha1.RecordSubmitted), "it failed", minute),
+	} {
+		if got, events, late := AnsweredLate(journal, sendID); late || len(events) > 0 || !SameJournal(&got, &journal) {
+			t.Errorf("%s: an answer changes it to %+v", name, got)
+		}
+	}
+	if _, _, late := AnsweredLate(doubt, ""); late {
+		t.Error("an answer without an id ends a doubt")
+	}
+}
+
+func must[T any](value T, ok bool) T {
+	if !ok {
+		panic("not so")
+	}
+	return value
+}
+
 func assertEvents(t *testing.T, events []Event, want ...string) {
 	t.Helper()
 	var got []string
