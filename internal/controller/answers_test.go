@@ -12,6 +12,7 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/amount"
 	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 )
 
@@ -139,6 +140,58 @@ func TestAnswerAfterUnknown(t *testing.T) {
 			other.judge(send, once)
 			if record := other.record(send); record.Journal.RequestID == "" || record.Journal.Resolution != "" {
 				t.Errorf("the record is %+v, want the id of the service and no word of a person", record.Journal)
+			}
+		})
+	}
+}
+
+// TestCrashBeforeTheWalletIsFreed ends the process once the record has the outcome of a call, before the wallet's Lease is freed. The record
+// proves that nothing can land any more, so that the next payment of the wallet waits for the dead process only. Where the answer was lost it
+// waits for a quarantine.
+func TestCrashBeforeTheWalletIsFreed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		call  string
+		fault *sandbox.Fault
+		lost  bool
+	}{
+		"the end is answered":  {call: "/pay-invoice-end"},
+		"the end is refused":   {call: "/pay-invoice-end", fault: &sandbox.Fault{Operation: sandbox.PayEnd, Kind: sandbox.FaultRefuse, Status: 403, Name: "LockedNode"}},
+		"the begin is refused": {call: "/pay-invoice-begin", fault: &sandbox.Fault{Operation: sandbox.PayBegin, Kind: sandbox.FaultRefuse, Status: 403, Name: "InsufficientFunds"}},
+		"the answer is lost":   {call: "/pay-invoice-end", fault: &sandbox.Fault{Operation: sandbox.PayEnd, Kind: sandbox.FaultDropAnswer}, lost: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Documented)
+			w.syncWallet()
+			if tc.fault != nil {
+				w.fault(*tc.fault)
+			}
+			first := made(w, w.payment("rent", w.supplierInvoice(5000)).Obj())
+			called, ended := false, false
+			w.boundary = func(call string, after bool) error {
+				called = called || strings.HasSuffix(call, tc.call)
+				if called && !ended && !after && strings.HasPrefix(call, "K patch Lease") {
+					ended = true
+					panic(crashed{})
+				}
+				return nil
+			}
+			for range 3 {
+				w.pass(first)
+			}
+			w.boundary = nil
+			if !ended {
+				t.Fatal("the process did not end")
+			}
+			started := w.clock.Now()
+			second := made(w, w.payment("heating", w.supplierInvoice(6000)).Obj())
+			w.reach(second, v1alpha1.ReasonSucceeded)
+			waited := w.clock.Since(started)
+			if quarantine := payment.DefaultPolicy().Quarantine; tc.lost && waited < quarantine || !tc.lost && waited > time.Minute {
+				t.Errorf("the next payment waited %s", waited)
+			}
+			w.rest(first)
+			if out := ours(w, first); len(out) > 1 {
+				t.Errorf("money moved %d times", len(out))
 			}
 		})
 	}

@@ -147,7 +147,7 @@ func Submitting(journal v1alpha1.PaymentJournal, signed Signed, now, notAfter ti
 	next := *journal.DeepCopy()
 	next.Phase = v1alpha1.RecordSubmitting
 	next.SubmittedAt, next.NotAfter = at(now), at(notAfter)
-	next.EndCalls = 1
+	next.EndCalls, next.AnsweredAttempt = 1, 0
 	show(&next, signed)
 	return next
 }
@@ -200,6 +200,7 @@ func Unsigned(journal v1alpha1.PaymentJournal, why string, policy Policy, now ti
 func Repeating(journal v1alpha1.PaymentJournal, notAfter time.Time) v1alpha1.PaymentJournal {
 	next := *journal.DeepCopy()
 	next.EndCalls++
+	next.AnsweredAttempt = 0
 	next.NotAfter = at(notAfter)
 	return next
 }
@@ -473,6 +474,11 @@ const (
 func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requestID string, refusal Obstacle,
 	profile v1alpha1.ServerProfile, policy Policy, now time.Time,
 ) (next v1alpha1.PaymentJournal, events []Event, clean bool) {
+	defer func() {
+		if clean {
+			next = Answered(next)
+		}
+	}()
 	next = *journal.DeepCopy()
 	repeated := next.EndCalls > 1
 	lightning := order.Kind == v1alpha1.RecordLightningPayment
@@ -506,7 +512,17 @@ func Accepted(journal v1alpha1.PaymentJournal, requestID string) v1alpha1.Paymen
 	next := *journal.DeepCopy()
 	next.Phase = v1alpha1.RecordSubmitted
 	next.RequestID = Limit(requestID, 256)
+	if next.EndCalls <= 1 { // else the call that had no answer may still land
+		next.AnsweredAttempt = next.Attempt
+	}
 	return next
+}
+
+// Answered is the journal of which it is written down that all calls of the current attempt had a clear answer: whatever a Lease still says
+// of them, nothing of it can land any more.
+func Answered(journal v1alpha1.PaymentJournal) v1alpha1.PaymentJournal {
+	journal.AnsweredAttempt = journal.Attempt
+	return journal
 }
 
 // AwaitsAnswer reports whether an on-chain send has no id of the service although it was submitted, so that the answer to that call, however

@@ -249,6 +249,9 @@ func TestEnded(t *testing.T) {
 			}
 			want := *journal.DeepCopy()
 			tc.want(&want)
+			if tc.wantClean {
+				want.AnsweredAttempt = want.Attempt
+			}
 			got, events, clean := Ended(tc.order, journal, tc.answer, tc.requestID, tc.refusal, v1alpha1.ProfileReference, policy, minute)
 			assertJournal(t, got, want)
 			assertEvents(t, events, tc.wantEvents...)
@@ -281,12 +284,38 @@ func TestEndedAtAnUnknownService(t *testing.T) {
 	}
 }
 
+// TestAnsweredAttempt holds that an attempt counts as answered only once no call of it is left that may land.
+func TestAnsweredAttempt(t *testing.T) {
+	order := makeOnchainOrder()
+	submitting := makeJournal(order, v1alpha1.RecordSubmitting)
+	repeating := Repeating(Answered(submitting), minute)
+	doubt := makeJournal(order, v1alpha1.RecordUnknown)
+	doubt.EndCalls = 2
+	late, _, _ := AnsweredLate(doubt, sendID)
+	again := Submitting(Begin(Answered(submitting), false, minute), Signed{}, minute, minute)
+	for name, tc := range map[string]struct {
+		journal v1alpha1.PaymentJournal
+		want    int32
+	}{
+		"before an answer":                           {submitting, 0},
+		"the id was answered to the one call":        {Accepted(submitting, sendID), 1},
+		"a repetition is no answer":                  {repeating, 0},
+		"a repetition is answered, the first is not": {Accepted(repeating, sendID), 0},
+		"answered late, and to a repetition":         {late, 0},
+		"a further attempt is submitted":             {again, 0},
+	} {
+		if got := tc.journal.AnsweredAttempt; got != tc.want {
+			t.Errorf("%s: attempt %d is answered, want %d", name, got, tc.want)
+		}
+	}
+}
+
 // TestAnsweredLate holds that the service's id of a send ends a doubt that came of its lack, and no other.
 func TestAnsweredLate(t *testing.T) {
 	order := makeOnchainOrder()
 	doubt := makeJournal(order, v1alpha1.RecordUnknown)
 	want := makeJournal(order, v1alpha1.RecordSubmitting)
-	want.Phase, want.RequestID = v1alpha1.RecordSubmitted, sendID
+	want.Phase, want.RequestID, want.AnsweredAttempt = v1alpha1.RecordSubmitted, sendID, 1
 	got, events, late := AnsweredLate(doubt, sendID)
 	if !late || len(events) != 1 || events[0].Warning {
 		t.Errorf("got %t with events %+v, want the journal with one that is no warning", late, events)

@@ -157,7 +157,7 @@ func (v *visit) begin(ctx context.Context, notAfter time.Time) (unsigned string,
 		return "", false, nil
 	}
 	v.clean = true
-	return "", false, v.swap(ctx, payment.Refused(v.result.Record.Journal, obstacle, v.Policy, v.Clock.Now()))
+	return "", false, v.swap(ctx, payment.Answered(payment.Refused(v.result.Record.Journal, obstacle, v.Policy, v.Clock.Now())))
 }
 
 // submit makes the call that moves money, once, unless the process is ending. Nothing stands between permission, the writes to Lease
