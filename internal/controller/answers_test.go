@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -317,6 +318,40 @@ func TestLookUpsThatFail(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestFailureOfAnEarlierAttempt has the service answer for minutes what it knew of the payment before it was submitted: that it had failed.
+func TestFailureOfAnEarlierAttempt(t *testing.T) {
+	w := newWorld(t, sandbox.Documented)
+	w.syncWallet()
+	text := w.supplierInvoice(5000)
+	hash, before := w.hashOf(text), w.clock.Now().Add(-time.Hour)
+	stale := true
+	url := w.relay(func(out http.ResponseWriter, r *http.Request) bool {
+		if !stale || w.ends() == 0 {
+			return false
+		}
+		switch {
+		case strings.Contains(r.URL.Path, "/send-request/"):
+			fmt.Fprint(out, asJSON(map[string]any{"id": hash, "status": "FAILED"}))
+		case strings.HasSuffix(r.URL.Path, "/listpayments"):
+			fmt.Fprint(out, asJSON(map[string]any{"payments": []any{map[string]any{
+				"payment_hash": hash, "inbound": false, "status": "Failed", "created_at": before.Unix(), "updated_at": before.Unix(),
+			}}}))
+		default:
+			return false
+		}
+		return true
+	})
+	w.pass(made(w, w.fronted(url)))
+	pay := made(w, w.payment("rent", text).Wallet("fronted").Obj())
+	w.watch(pay, 4*time.Minute)
+	if got := phaseOf(pay); got != v1alpha1.PaymentInFlight {
+		t.Errorf("%s, want InFlight: what is shown is older than the payment", got)
+	}
+	stale = false
+	w.rest(pay)
+	w.judge(pay, once)
 }
 
 // TestFailedPayments has the payee refuse. FAILED is believed when it was seen twice, 30 s apart.

@@ -25,6 +25,8 @@ type Policy struct {
 	MaxEndCalls int32
 	// FailureDistance is how far apart a failure must be seen twice to be believed.
 	FailureDistance time.Duration
+	// ClockSkew is how far behind ours the clock of a service's node may be.
+	ClockSkew time.Duration
 	// RefusalBackoff is how long a refusal that time may mend is waited on.
 	RefusalBackoff time.Duration
 	// LongInFlight is after how long in flight a person is told.
@@ -40,6 +42,7 @@ func DefaultPolicy() Policy {
 		MaxAttempts:     3,
 		MaxEndCalls:     4,
 		FailureDistance: 30 * time.Second,
+		ClockSkew:       time.Minute,
 		RefusalBackoff:  30 * time.Second,
 		LongInFlight:    40 * time.Minute,
 		MaxUnsigned:     12,
@@ -85,6 +88,8 @@ type Sighting struct {
 	Presence Presence
 	// AskedAt is when the service was asked; zero where it was asked just now. What it says counts from then.
 	AskedAt time.Time
+	// UpdatedAt is when the service last changed what it shows, by the clock of its node; zero where it does not say.
+	UpdatedAt time.Time
 	// Complete tells that Absent comes from a complete list of payments, which one look settles.
 	Complete bool
 	State    State
@@ -293,7 +298,17 @@ func inFlight(next *v1alpha1.PaymentJournal) {
 	next.CompletedAt, next.RecheckedAt = nil, nil
 }
 
+// outdated reports whether a failure that the service shows is older than the current attempt, so that it is one of an earlier attempt or a
+// stale answer. Once nothing of the current one can land any more the same words mean that it never arrived.
+func outdated(journal *v1alpha1.PaymentJournal, seen Sighting, policy Policy, now time.Time) bool {
+	return seen.State == StateFailed && !seen.UpdatedAt.IsZero() && journal.SubmittedAt != nil &&
+		seen.UpdatedAt.Before(journal.SubmittedAt.Add(-policy.ClockSkew)) && now.Before(LandedAt(journal, policy))
+}
+
 func sightedLightning(order *Order, next v1alpha1.PaymentJournal, seen Sighting, policy Policy, now time.Time) v1alpha1.PaymentJournal {
+	if outdated(&next, seen, policy, now) {
+		return next
+	}
 	adopted := next.SubmittedAt == nil // somebody else, or a lost record of ours, submitted it
 	next.RequestID = order.PaymentHash
 	if seen.FeeSats != nil {

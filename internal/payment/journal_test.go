@@ -373,6 +373,8 @@ func TestSightedLightning(t *testing.T) {
 		pending   = Sighting{Presence: Outbound, Word: "PENDING"}
 		failed    = Sighting{Presence: Outbound, State: StateFailed, Word: "FAILED"}
 		succeeded = Sighting{Presence: Outbound, State: StateSucceeded, Word: "SUCCEEDED", FeeSats: new(int64(7))}
+		outdated  = Sighting{Presence: Outbound, State: StateFailed, Word: "Failed", UpdatedAt: submitted.Add(-time.Minute - 1)}
+		recent    = Sighting{Presence: Outbound, State: StateFailed, Word: "Failed", UpdatedAt: submitted.Add(-time.Minute)}
 		inbound   = Sighting{Presence: Inbound}
 		elsewhere = Sighting{Presence: Outbound, State: StateSucceeded, RequestID: strings.Repeat("0b", 32)}
 	)
@@ -413,6 +415,24 @@ func TestSightedLightning(t *testing.T) {
 		"a failure that was believed and is seen again stays": {
 			from: v1alpha1.RecordSubmitted, looks: []look{{seconds(2), failed}, {seconds(32), failed}, {seconds(400), failed}},
 			want: v1alpha1.RecordFailed, wantReason: v1alpha1.ReasonPaymentFailed,
+		},
+		"a failure from before the attempt is none of it": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{seconds(2), outdated}, {seconds(32), outdated}}, want: v1alpha1.RecordSubmitting,
+		},
+		"a failure from before the attempt does not undo that it was accepted": {
+			from: v1alpha1.RecordSubmitted, looks: []look{{seconds(2), outdated}, {landedAt(-1), outdated}}, want: v1alpha1.RecordSubmitted,
+		},
+		"a failure that is older by no more than clocks differ is believed": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{seconds(2), recent}, {seconds(32), recent}}, want: v1alpha1.RecordFailed,
+			wantReason: v1alpha1.ReasonPaymentFailed,
+		},
+		"a failure from before the attempt is believed once nothing of it can land": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{seconds(2), outdated}, {landedAt(0), outdated}, {landedAt(30), outdated}},
+			want: v1alpha1.RecordFailed, wantReason: v1alpha1.ReasonPaymentFailed,
+		},
+		"a success from before the attempt counts": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{seconds(2), Sighting{Presence: Outbound, State: StateSucceeded, UpdatedAt: t0.Add(-time.Hour)}}},
+			want: v1alpha1.RecordSucceeded, wantReason: v1alpha1.ReasonSucceeded,
 		},
 		"a failure of somebody else's attempt is told as such": {
 			from: v1alpha1.RecordClaimed, looks: []look{{seconds(2), failed}, {seconds(32), failed}},
