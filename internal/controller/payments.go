@@ -181,6 +181,9 @@ func (r *pass) observe(ctx context.Context) error {
 		Recorded:   r.object.recordName() != "",
 		Mode:       r.object.mode(),
 	}
+	if deleted := r.object.inner().GetDeletionTimestamp(); deleted != nil {
+		r.facts.DeletedAt = deleted.Time
+	}
 	reference := r.object.walletReference()
 	known := v1alpha1.RecordWallet{
 		Name: reference.Name, Namespace: payment.ForeignNamespace(r.object.inner().GetNamespace(), reference),

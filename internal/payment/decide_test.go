@@ -180,6 +180,9 @@ func TestDecide(t *testing.T) {
 	)
 	failed := ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed)
 	unknown := ends(v1alpha1.PaymentUnknown, v1alpha1.ReasonOutcomeUnknown)
+	lost := func(seen *Sighting) func(*Facts) {
+		return func(f *Facts) { f.Deleting, f.Recorded, f.DeletedAt, f.Sighting = true, true, t0, seen }
+	}
 	doubtful := unknown.after(time.Minute) // the answer may come after all, from a process that was paused
 	succeeded := outcome{Phase: v1alpha1.PaymentSucceeded, Outcome: readiness.Done, Reason: v1alpha1.ReasonSucceeded}
 	seen := func(state State) *Sighting {
@@ -231,9 +234,38 @@ func TestDecide(t *testing.T) {
 			order: lightning, change: func(f *Facts) { situations["invalid"](f); situations["waiting"](f) },
 			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonInvalidInvoice),
 		},
-		"deleted after its record was lost": {
-			order: lightning, change: func(f *Facts) { f.Deleting, f.Recorded = true, true },
+		"a send that is deleted after its record was lost goes": {
+			order: onchain, change: func(f *Facts) { f.Deleting, f.Recorded = true, true },
 			want: rests(pending, v1alpha1.ReasonJournalLost, 0).unheld(), wantMentions: []string{"nobody here knows"},
+		},
+		"a payment that is deleted after its record was lost is looked for": {
+			order: lightning, change: lost(nil), want: outcome{Step: Observe},
+		},
+		"one that is abandoned goes at once": {
+			order: lightning, change: func(f *Facts) { lost(nil)(f); f.Abandon = true },
+			want: rests(pending, v1alpha1.ReasonJournalLost, 0).unheld(), wantMentions: []string{"nobody here knows"},
+		},
+		"one whose wallet cannot be reached is kept": {
+			order: lightning, change: func(f *Facts) { lost(nil)(f); situations["waiting"](f) },
+			want: rests(pending, v1alpha1.ReasonJournalLost, time.Minute), wantMentions: []string{"not yet", "abandon-tracking"},
+		},
+		"one of which the service says nothing is kept": {
+			order: lightning, change: lost(&Sighting{Problem: "a gateway"}),
+			want: rests(pending, v1alpha1.ReasonJournalLost, time.Minute), wantMentions: []string{"a gateway", "abandon-tracking"},
+		},
+		"one that the service has is recorded anew": {
+			order: lightning, change: lost(&Sighting{Presence: Outbound}), want: outcome{Step: Claim},
+		},
+		"one that the service does not show is kept while it may land": {
+			order: lightning, change: lost(&Sighting{Presence: Absent, Complete: true}),
+			want: rests(pending, v1alpha1.ReasonJournalLost, policy.Quarantine),
+		},
+		"one that the service does not show goes once nothing can land": {
+			order: lightning, now: t0.Add(time.Minute + policy.Quarantine), change: lost(&Sighting{Presence: NotSeen}),
+			want: rests(pending, v1alpha1.ReasonJournalLost, 0).unheld(), wantMentions: []string{"nobody here knows"},
+		},
+		"one that cannot pay itself goes": {
+			order: lightning, change: lost(&Sighting{Presence: Inbound}), want: rests(pending, v1alpha1.ReasonJournalLost, 0).unheld(),
 		},
 		"an invalid manifest that is deleted is no dead end": {
 			order: lightning, change: func(f *Facts) { situations["invalid"](f); f.Deleting = true },
