@@ -70,6 +70,8 @@ type payable interface {
 	fresh() payable
 	walletReference() v1alpha1.WalletReference
 	phase() v1alpha1.PaymentPhase
+	// attempt is the number of the attempt that the status tells of; 0 for none.
+	attempt() int32
 	// lifetime is how long, in seconds, the resource is kept after it finished, and when that was; nil for no end and not yet.
 	lifetime() (ttl *int32, finished *metav1.Time)
 	// recordName is the name of the record that the status names; empty for none.
