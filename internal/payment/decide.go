@@ -817,13 +817,13 @@ func decideUnknown(f Facts, now time.Time) Decision {
 }
 
 // answerDue is when to look again whether the answer to a submission came that nobody waits for any more: from another process, which was
-// paused meanwhile. That is as long as its lack is known, from a minute to a day; 0 for no more.
+// paused meanwhile. That is as long as its lack is known, from a minute to an hour; 0 for no more: later the record is read with the next event.
 func (f Facts) answerDue(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration {
 	if f.abandoned() || !AwaitsAnswer(journal) || journal.CompletedAt == nil {
 		return 0
 	}
 	age := now.Sub(journal.CompletedAt.Time)
-	if age >= 24*time.Hour {
+	if age >= time.Hour {
 		return 0
 	}
 	return max(age, time.Minute)
