@@ -115,6 +115,46 @@ func TestBudgetRollsOver(t *testing.T) {
 	}
 }
 
+// TestRepetitionCountsFromItsCall suspends a send whose submission was lost on its way, and submits it again days later: what then leaves
+// the wallet counts from then on.
+func TestRepetitionCountsFromItsCall(t *testing.T) {
+	w := limited(t, sandbox.Reference, v1alpha1.WalletLimits{DailySats: new(int64(30_000))})
+	until := w.clock.Now().Add(30 * 24 * time.Hour)
+	w.fault(sandbox.Fault{Kind: sandbox.FaultDropRequest, Operation: sandbox.OnchainEnd})
+	first, second := made(w, w.send("monday", 20_000).ValidUntil(until).Obj()), made(w, w.send("thursday", 19_000).ValidUntil(until).Obj())
+	w.pass(first)
+	w.change(first, func() { first.Spec.Suspend = true })
+	w.clock.Step(72 * time.Hour)
+	w.syncWallet()
+	w.paid(0)
+	w.change(first, func() { first.Spec.Suspend = false })
+	w.rest(first)
+	w.want(first, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+	w.pass(second)
+	w.want(second, verdict{"Pending", v1alpha1.ReasonBudgetExceeded, nil})
+	w.paid(1)
+}
+
+// TestCapDeclaredAnew takes a payment that was not submitted yet out of its record's sight, and declares it again with another fee cap: the
+// record, which is what a budget counts, follows.
+func TestCapDeclaredAnew(t *testing.T) {
+	w := limited(t, sandbox.Documented, v1alpha1.WalletLimits{DailySats: new(int64(20_000))})
+	w.fault(sandbox.Fault{Kind: sandbox.FaultThrottle, Operation: sandbox.PayBegin})
+	pay := made(w, w.payment("rent", w.supplierInvoice(5000)).MaxFeeSats(200).Obj())
+	w.pass(pay)
+	w.change(pay, func() { pay.Finalizers = nil })
+	w.delete(pay)
+	cap := int64(10_000)
+	pay.Spec.MaxFeeSats = &cap
+	w.recreate(pay)
+	w.rest(pay)
+	w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+	if got := w.record(pay).Spec.MaxFeeSats; got != cap {
+		t.Errorf("the record counts a fee of at most %d sat, and up to %d might have left", got, cap)
+	}
+	w.paid(1)
+}
+
 // TestBudgetOfManyRecords adds up more records than the API server gives at once, to the satoshi.
 func TestBudgetOfManyRecords(t *testing.T) {
 	const others, each = 550, 101
