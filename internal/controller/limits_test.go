@@ -163,11 +163,12 @@ func TestBudgetOfManyRecords(t *testing.T) {
 	rent := made(w, w.payment("rent", w.supplierInvoice(1001)).Obj())
 	w.rest(rent)
 	first := w.record(rent)
-	spent := int64(1001) + *first.Journal.FeeSats
+	spent := first.Journal.Plan.OutflowSats // which is more than the amount and the fee that the service tells
 	for i := range others {
 		record := &v1alpha1.PaymentRecord{Spec: *first.Spec.DeepCopy(), Journal: *first.Journal.DeepCopy()}
 		record.Namespace, record.Name, record.Labels = first.Namespace, fmt.Sprint("ln-", i), first.Labels
 		record.Spec.PaymentHash, record.Spec.AmountSats, record.Journal.FeeSats = fmt.Sprintf("%064x", i), new(int64(each)), new(int64(0))
+		record.Journal.Plan.OutflowSats = each
 		w.create(record)
 		spent += each
 	}
@@ -192,7 +193,7 @@ func TestBudgetOfManyRecords(t *testing.T) {
 
 // TestBudgetUnderFire makes 100 payments at once, by two replicas, against a budget for 10, while answers are lost: exactly 10 are made.
 func TestBudgetUnderFire(t *testing.T) {
-	const payments, budgeted, sats, fee = 100, 10, 1000, 200
+	const payments, budgeted, sats, fee, transaction = 100, 10, 1000, 200, 154
 	for name, faults := range map[string][]sandbox.Fault{
 		"without a fault": nil,
 		"with lost answers and lost requests": {
@@ -202,8 +203,8 @@ func TestBudgetUnderFire(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// What was made counts with its fee of 50 sat, what is under way with its highest: the tenth fits, and the eleventh never.
-			w := limited(t, sandbox.Documented, v1alpha1.WalletLimits{DailySats: new(int64(budgeted*(sats+50) + fee))})
+			// What was made counts with the fee of its transaction, what is under way with its highest: the tenth fits, and the eleventh never.
+			w := limited(t, sandbox.Documented, v1alpha1.WalletLimits{DailySats: new(int64(budgeted*(sats+transaction) + fee))})
 			for _, fault := range faults {
 				w.fault(fault)
 			}
