@@ -462,7 +462,7 @@ func (s *sim) answered(c *moneyCall, a *answer, injected error) {
 	c.notSent = a.notSent()
 	c.clean = injected == nil && a.clean(c.operation)
 	switch {
-	case c.end && c.unclear():
+	case c.end && (c.unclear() || injected != nil): // also where what the caller did not learn is that the connection was refused
 		s.doubt(c.record, "an end without a clear answer")
 	case c.end && bytes.Contains(a.body, []byte(`"detail":{`)):
 		s.doubt(c.record, "an end that the node refused, perhaps after the service had begun to carry it out")
