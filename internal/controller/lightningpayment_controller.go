@@ -57,8 +57,9 @@ func (l lightningPayable) copy() payable                             { return li
 func (l lightningPayable) walletReference() v1alpha1.WalletReference { return l.Spec.WalletRef }
 func (l lightningPayable) suspended() bool                           { return l.Spec.Suspend }
 
-func (l lightningPayable) phase() v1alpha1.PaymentPhase                 { return l.Status.Phase }
-func (l lightningPayable) attempt() int32                               { return numberOf(l.Status.Attempt) }
+func (l lightningPayable) phase() v1alpha1.PaymentPhase { return l.Status.Phase }
+func (l lightningPayable) attempt() int32               { return numberOf(l.Status.Attempt) }
+
 func (l lightningPayable) mode() v1alpha1.PaymentMode                   { return modeOf(l.Spec.Mode) }
 func (l lightningPayable) plan() *v1alpha1.PaymentPlan                  { return l.Status.Plan }
 func (l lightningPayable) showPlan(plan *v1alpha1.PaymentPlan)          { l.Status.Plan = plan }
