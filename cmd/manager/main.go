@@ -208,7 +208,7 @@ func start(ctx context.Context, f flags) error {
 	if err := controllers.SetupWithManager(ctx, mgr, options); err != nil {
 		return err
 	}
-	if err := metrics.Registry.Register(controller.NewPaymentCollector(mgr.GetClient())); err != nil {
+	if err := metrics.Registry.Register(controller.NewPaymentCollector(controllers.Tally, mgr.GetClient())); err != nil {
 		return fmt.Errorf("setting up metrics: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

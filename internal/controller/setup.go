@@ -78,6 +78,8 @@ type Controllers struct {
 	Queues   *Queues
 	Spender  *spender.Spender
 	Payments *Payments
+	// Tally counts payments once the controllers are set up with a manager.
+	Tally *Tally
 }
 
 // New wires the reconcilers. cached may read from a cache, reader must not.
@@ -136,10 +138,11 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Queues:   queues,
 		Spender:  spend,
 		Payments: payments,
+		Tally:    &Tally{},
 	}
 }
 
-// walletField is the index of resources by the Wallet that they name, as namespace/name.
+// walletField is the index of resources that are not finished by the Wallet that they name, as namespace/name.
 const walletField = "spec.walletRef"
 
 // walletUsers are the kinds that name a Wallet, and where. Each is of the Wallet's shard. A PaymentApproval and a PaymentSignature, which
@@ -175,14 +178,20 @@ func Cached(name string) map[client.Object]cache.ByObject {
 func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	indexer := mgr.GetFieldIndexer()
 	for object, reference := range walletUsers {
-		index := func(o client.Object) []string { return []string{walletKey(o.GetNamespace(), reference(o)).String()} }
+		index := func(o client.Object) []string {
+			if isFinished(o) {
+				return nil
+			}
+			return []string{walletKey(o.GetNamespace(), reference(o)).String()}
+		}
 		if err := indexer.IndexField(ctx, object, walletField, index); err != nil {
 			return fmt.Errorf("indexing by wallet: %w", err)
 		}
 	}
-	c.Wallet.Count = func(ctx context.Context, wallet client.ObjectKey) (*v1alpha1.PaymentCounts, error) {
-		return countPayments(ctx, mgr.GetClient(), wallet)
+	if err := c.Tally.Follow(ctx, mgr.GetCache()); err != nil {
+		return err
 	}
+	c.Wallet.Count = c.Tally.Of
 	setups := []struct {
 		name      string
 		object    client.Object
@@ -202,7 +211,7 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 	for _, setup := range setups {
 		building := ctrl.NewControllerManagedBy(mgr).Named(setup.name).
 			WithOptions(controller.Options{MaxConcurrentReconciles: options.Concurrency}).
-			For(setup.object, builder.WithPredicates(declared()))
+			For(setup.object, builder.WithPredicates(declared(), unfinished()))
 		if setup.list != nil {
 			building.Watches(&v1alpha1.Wallet{}, handler.EnqueueRequestsFromMapFunc(dependents(mgr.GetClient(), setup.list)),
 				builder.WithPredicates(walletChanged()))
@@ -273,7 +282,7 @@ func concerned(kind string) handler.MapFunc {
 	}
 }
 
-// dependents maps a Wallet to the resources of a kind that name it, in any namespace.
+// dependents maps a Wallet to the resources of a kind that name it, in any namespace, and are not finished.
 func dependents(reader client.Reader, prototype client.ObjectList) handler.MapFunc {
 	return func(ctx context.Context, wallet client.Object) []reconcile.Request {
 		list := prototype.DeepCopyObject().(client.ObjectList)

@@ -29,20 +29,39 @@ var started atomic.Bool
 // them. A control plane takes 4 s and 310 MB, so that a test binary gets one: a second call fails. Cases keep apart by namespace. The
 // caller calls stop, also where a case failed, or the two processes stay. Arguments of the API server may be given, as "watch-cache=false".
 func StartControlPlane(arguments ...string) (cfg *rest.Config, c client.Client, stop func() error, err error) {
-	if !started.CompareAndSwap(false, true) {
-		return nil, nil, nil, errors.New("this test binary has a control plane already")
-	}
-	root, err := ModuleRoot()
+	plane, err := StartWithEtcd(arguments...)
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	return plane.Config, plane.Client, plane.Stop, nil
+}
+
+// ControlPlane is etcd and an API server.
+type ControlPlane struct {
+	// Config and Client are the administrator's.
+	Config *rest.Config
+	Client client.Client
+	// Etcd is the URL at which etcd answers, to everybody on this machine.
+	Etcd string
+	// Stop ends both.
+	Stop func() error
+}
+
+// StartWithEtcd is StartControlPlane for who also wants to reach etcd.
+func StartWithEtcd(arguments ...string) (*ControlPlane, error) {
+	if !started.CompareAndSwap(false, true) {
+		return nil, errors.New("this test binary has a control plane already")
+	}
+	root, err := ModuleRoot()
+	if err != nil {
+		return nil, err
+	}
 	assets := AssetsDirectory(root)
 	if _, err := os.Stat(filepath.Join(assets, "kube-apiserver")); err != nil {
-		return nil, nil, nil, fmt.Errorf("there is no control plane, run make envtest: %w", err)
+		return nil, fmt.Errorf("there is no control plane, run make envtest: %w", err)
 	}
-	scheme := Scheme()
 	env := &envtest.Environment{
-		Scheme:                   scheme,
+		Scheme:                   Scheme(),
 		BinaryAssetsDirectory:    assets,
 		CRDDirectoryPaths:        []string{CRDDirectory(root)},
 		ErrorIfCRDPathMissing:    true,
@@ -53,14 +72,15 @@ func StartControlPlane(arguments ...string) (cfg *rest.Config, c client.Client, 
 		name, value, _ := strings.Cut(argument, "=")
 		env.ControlPlane.GetAPIServer().Configure().Set(name, value)
 	}
-	cfg, err = start(env)
-	if err == nil {
-		c, err = client.New(cfg, client.Options{Scheme: scheme})
+	plane := &ControlPlane{Stop: env.Stop}
+	if plane.Config, err = start(env); err == nil {
+		plane.Client, err = client.New(plane.Config, client.Options{Scheme: Scheme()})
 	}
 	if err != nil {
-		return nil, nil, nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), env.Stop())
+		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), env.Stop())
 	}
-	return cfg, c, env.Stop, nil
+	plane.Etcd = env.ControlPlane.Etcd.URL.String()
+	return plane, nil
 }
 
 // start starts env with a garbage collector that takes more memory for less work: a sixth of what both programs do is its.
