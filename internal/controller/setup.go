@@ -58,6 +58,8 @@ type Options struct {
 	Concurrency int
 	// Shard is what of the Wallets this manager works on, see package shard; empty for those without a shard.
 	Shard string
+	// Namespaces are those to work in; none for all.
+	Namespaces []string
 	// Observer limits how services are observed; nil for not at all: then each resource looks for itself, and asks again and again whether
 	// it is its turn to be paid.
 	Observer *observer.Options
@@ -78,6 +80,8 @@ type Controllers struct {
 	Queues   *Queues
 	Spender  *spender.Spender
 	Payments *Payments
+	// Unserved is nil where a shard is named: it is of the manager without one.
+	Unserved *ShardWatch
 	// Tally counts payments once the controllers are set up with a manager.
 	Tally *Tally
 }
@@ -111,6 +115,12 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
 		Budgets: budgets, Policy: options.Policy, Observe: observe, Turns: line,
 	}
+	var unserved *ShardWatch
+	if options.Shard == "" {
+		unserved = &ShardWatch{
+			Reader: reader, Clock: options.Clock, Status: status, Namespace: options.Namespace, Namespaces: options.Namespaces,
+		}
+	}
 	return &Controllers{
 		Wallet: &WalletReconciler{
 			Client: cached, Clock: options.Clock, Status: status, Records: records, Connector: connector, Budgets: budgets,
@@ -139,6 +149,7 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Spender:  spend,
 		Payments: payments,
 		Tally:    &Tally{},
+		Unserved: unserved,
 	}
 }
 
@@ -231,6 +242,11 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 	if c.Observe != nil {
 		if err := c.Observe.setup(mgr, options.Concurrency); err != nil {
 			return err
+		}
+	}
+	if c.Unserved != nil {
+		if err := mgr.Add(leaderTask(c.Unserved.Start)); err != nil {
+			return fmt.Errorf("setting up the watch of shards: %w", err)
 		}
 	}
 	return c.Receipt.setup(mgr, options.Namespace)
