@@ -89,6 +89,9 @@ func (b *bench) runOpen(ctx context.Context) (measures []measure, err error) {
 	}
 	for _, m := range append(idle.rates(), settled...) {
 		m.name = "listpayments 405: " + m.name
+		if m.target != "0" { // the others are of lists
+			m.target = ""
+		}
 		measures = append(measures, m)
 	}
 	return measures, nil
@@ -109,10 +112,10 @@ func (b *bench) idle(ctx context.Context, p *program, s *service) (spent, error)
 // rates are what s comes to in a second.
 func (s spent) rates() []measure {
 	measures := []measure{
-		{name: "**calls of the service a second**", value: float64(total(s.calls)) / s.seconds},
+		{name: "**calls of the service a second**", value: float64(total(s.calls)) / s.seconds, target: "≤ 0.2"},
 		{name: "**kube-apiserver writes a second**", value: float64(s.asked.writes()) / s.seconds, target: "0"},
 		{name: "kube-apiserver reads a second", value: float64(s.asked.reads()) / s.seconds},
-		{name: "CPU of the manager", unit: "% of a core", value: 100 * s.cpuSeconds / s.seconds},
+		{name: "CPU of the manager", unit: "% of a core", value: 100 * s.cpuSeconds / s.seconds, target: "≤ 2 %"},
 	}
 	for _, operation := range slices.Sorted(maps.Keys(s.calls)) {
 		perSecond := float64(s.calls[operation]) / s.seconds
