@@ -64,6 +64,7 @@ func TestManifests(t *testing.T) {
 	t.Run("only who may resolve resolves", func(t *testing.T) { testResolve(t, cluster, config) })
 	t.Run("only who may approve approves", func(t *testing.T) { testApprove(t, cluster, config) })
 	t.Run("only who may sign signs", func(t *testing.T) { testSign(t, cluster, config) })
+	t.Run("a retention deletes what is over", func(t *testing.T) { testRetention(t, cluster, config) }) // the last: it gives rights
 }
 
 func testPodSecurity(t *testing.T, cluster cluster, operator []*unstructured.Unstructured) {
@@ -328,6 +329,60 @@ func testSigner(t *testing.T, cluster cluster, operator []*unstructured.Unstruct
 }
 
 // testResolve sets the annotation that resolves an unknown outcome as an editor of payments, with and without the verb for it.
+// testRetention installs what a retention of records needs, and deletes as the operator.
+func testRetention(t *testing.T, cluster cluster, config *rest.Config) {
+	records := map[string]*v1alpha1.PaymentRecord{}
+	for name, of := range map[string]struct {
+		kind  v1alpha1.RecordKind
+		phase v1alpha1.RecordPhase
+	}{
+		"ln-over": {v1alpha1.RecordLightningPayment, v1alpha1.RecordSucceeded}, "ln-under-way": {v1alpha1.RecordLightningPayment, v1alpha1.RecordSubmitted},
+		"oc-over": {v1alpha1.RecordOnchainSend, v1alpha1.RecordSucceeded}, "pin-x": {v1alpha1.RecordInvoicePin, v1alpha1.RecordHeld},
+	} {
+		record := &v1alpha1.PaymentRecord{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "utexo-system", Name: name},
+			Spec: v1alpha1.PaymentRecordSpec{Kind: of.kind, Wallet: v1alpha1.RecordWallet{
+				Name: "main", MasterFingerprint: "1f5bd7df", Server: "https://utexo.invalid",
+			}},
+			Journal: v1alpha1.PaymentJournal{
+				Phase: of.phase, Holder: v1alpha1.RecordHolder{Kind: "LightningPayment", Namespace: "team", Name: "rent"},
+			},
+		}
+		if err := cluster.Create(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+		records[name] = record
+	}
+	operator := as(t, config, "system:serviceaccount:utexo-system:utexo-operator")
+	if err := operator.Delete(t.Context(), records["ln-over"]); !apierrors.IsForbidden(err) {
+		t.Errorf("without the right to: got %v, want it to be forbidden", err)
+	}
+	cluster.apply(t, build(t, "retention"), "")
+	// Role and policy are in force a moment after they were applied.
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := operator.Delete(t.Context(), records["oc-over"], client.DryRunAll)
+		if err != nil && strings.Contains(err.Error(), "Lightning payments that are over") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the record of a send is deleted: %v", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	for _, name := range []string{"oc-over", "ln-under-way", "pin-x"} {
+		if err := operator.Delete(t.Context(), records[name]); !apierrors.IsForbidden(err) {
+			t.Errorf("%s: got %v, want it to be forbidden", name, err)
+		}
+	}
+	if err := operator.Delete(t.Context(), records["ln-over"]); err != nil {
+		t.Errorf("the record of a payment that is over: %v", err)
+	}
+	if err := cluster.Delete(t.Context(), records["oc-over"]); err != nil {
+		t.Errorf("by an administrator: %v", err)
+	}
+}
+
 func testResolve(t *testing.T, cluster cluster, config *rest.Config) {
 	const annotation = "payments.utexo.com/resolve"
 	editor := as(t, config, "utexo-editor")

@@ -178,6 +178,9 @@ type PaymentJournal struct {
 	// endCalls is how many times the call that moves money was made, or about to be made, for the current attempt.
 	// +optional
 	EndCalls int32 `json:"endCalls,omitempty"`
+	// answeredAttempt is the last attempt of which every call had a clear answer, so that nothing of it can still land; 0 for none.
+	// +optional
+	AnsweredAttempt int32 `json:"answeredAttempt,omitempty"`
 	// refusals is how many attempts the service refused before any effect.
 	// +optional
 	Refusals int32 `json:"refusals,omitempty"`

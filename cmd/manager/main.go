@@ -57,6 +57,7 @@ type flags struct {
 	metricsInsecure, leaderElect             bool
 	namespace, watchNamespaces, shard        string
 	quarantine, walletSyncInterval           time.Duration
+	recordRetention                          time.Duration
 	observeInterval                          time.Duration
 	concurrency, looksPerSecond              int
 	showVersion                              bool
@@ -117,6 +118,8 @@ func (f *flags) bind(set *flag.FlagSet) {
 		"Shard to work for: Wallets, and what names them, whose label payments.utexo.com/shard has this value. Empty for those without the label. All shards have one --namespace.")
 	set.DurationVar(&f.quarantine, "quarantine", payment.DefaultPolicy().Quarantine,
 		"How long a wallet begins nothing new after a call whose answer was lost. Must exceed the client's deadline (150s) and the service's longest work (120s) together; less is for tests against a sandbox.")
+	set.DurationVar(&f.recordRetention, "record-retention", 0,
+		"How long after its end, and after the expiry of its invoice, the record of a Lightning payment whose resource is gone is kept; 0 for ever, otherwise at least 720h. Needs the rights of config/retention.")
 	set.DurationVar(&f.walletSyncInterval, "wallet-sync-interval", 30*time.Second, "How often a wallet's balance is read.")
 	set.IntVar(&f.concurrency, "concurrency", 16, "How many resources of a kind are worked on at once. A wallet pays one at a time regardless.")
 	defaults := observer.DefaultOptions()
@@ -145,6 +148,8 @@ func (f *flags) check(rest []string, level zapcore.LevelEnabler) error {
 		return errors.New("--pprof-bind-address must be 0 or a port of an address that only this machine reaches, as 127.0.0.1:6060")
 	case f.quarantine <= 0 || f.walletSyncInterval < time.Second:
 		return errors.New("--quarantine must be positive and --wallet-sync-interval at least 1s")
+	case f.recordRetention != 0 && f.recordRetention < payment.MinRetention:
+		return fmt.Errorf("--record-retention must be 0 or at least %s", payment.MinRetention)
 	case f.observeInterval < 2*time.Second || f.looksPerSecond < 1:
 		return errors.New("--observe-interval must be at least 2s and --looks-per-second at least 1")
 	case f.concurrency < 1:
@@ -211,6 +216,11 @@ func start(ctx context.Context, f flags) error {
 	controllers := controller.New(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("utexo-operator"), options)
 	if err := controllers.SetupWithManager(ctx, mgr, options); err != nil {
 		return err
+	}
+	if f.recordRetention > 0 {
+		if err := mgr.Add(controllers.Retention(f.recordRetention)); err != nil {
+			return fmt.Errorf("setting up the retention of records: %w", err)
+		}
 	}
 	collectors := []prometheus.Collector{controller.NewPaymentCollector(controllers.Tally, mgr.GetClient())}
 	if controllers.Unserved != nil {

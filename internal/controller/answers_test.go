@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/amount"
 	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 )
 
@@ -103,6 +105,97 @@ func (w *world) judge(object client.Object, want end) {
 		}
 	}
 	w.quiet(object)
+}
+
+// TestAnswerAfterUnknown pauses the process that sends between the service's answer and what it makes of it, until another one called the
+// send unknown. The id that was answered ends the doubt, whether the process that has it lives on or dies once it is claimed.
+func TestAnswerAfterUnknown(t *testing.T) {
+	for name, dies := range map[string]bool{"the process goes on": false, "the process ends once the id is claimed": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Documented)
+			w.syncWallet()
+			send := made(w, w.send("payroll", 20000).Obj())
+			other := &world{
+				t: t, api: w.api, sandbox: w.sandbox, url: w.url, clock: w.clock, operator: w.operator, namespace: w.namespace, starts: w.starts + 100,
+			}
+			other.start()
+			ended, claimed := false, false
+			w.boundary = func(call string, after bool) error {
+				switch {
+				case !ended && after && strings.HasSuffix(call, "/onchain-send-end"):
+					ended = true
+					seen := send.DeepCopy()
+					other.reach(seen, v1alpha1.ReasonOutcomeUnknown)
+				case dies && ended && !claimed && after && strings.HasPrefix(call, "K create PaymentRecord"):
+					claimed = true
+					panic(crashed{})
+				}
+				return nil
+			}
+			w.pass(send)
+			w.boundary = nil
+			if !ended || claimed != dies {
+				t.Fatal("the process was not stopped where it should be")
+			}
+			other.rest(send)
+			other.judge(send, once)
+			if record := other.record(send); record.Journal.RequestID == "" || record.Journal.Resolution != "" {
+				t.Errorf("the record is %+v, want the id of the service and no word of a person", record.Journal)
+			}
+		})
+	}
+}
+
+// TestCrashBeforeTheWalletIsFreed ends the process once the record has the outcome of a call, before the wallet's Lease is freed. The record
+// proves that nothing can land any more, so that the next payment of the wallet waits for the dead process only. Where the answer was lost it
+// waits for a quarantine.
+func TestCrashBeforeTheWalletIsFreed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		call  string
+		fault *sandbox.Fault
+		lost  bool
+	}{
+		"the end is answered":  {call: "/pay-invoice-end"},
+		"the end is refused":   {call: "/pay-invoice-end", fault: &sandbox.Fault{Operation: sandbox.PayEnd, Kind: sandbox.FaultRefuse, Status: 403, Name: "LockedNode"}},
+		"the begin is refused": {call: "/pay-invoice-begin", fault: &sandbox.Fault{Operation: sandbox.PayBegin, Kind: sandbox.FaultRefuse, Status: 403, Name: "InsufficientFunds"}},
+		"the answer is lost":   {call: "/pay-invoice-end", fault: &sandbox.Fault{Operation: sandbox.PayEnd, Kind: sandbox.FaultDropAnswer}, lost: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Documented)
+			w.syncWallet()
+			if tc.fault != nil {
+				w.fault(*tc.fault)
+			}
+			first := made(w, w.payment("rent", w.supplierInvoice(5000)).Obj())
+			called, ended := false, false
+			w.boundary = func(call string, after bool) error {
+				called = called || strings.HasSuffix(call, tc.call)
+				if called && !ended && !after && strings.HasPrefix(call, "K patch Lease") {
+					ended = true
+					panic(crashed{})
+				}
+				return nil
+			}
+			for range 3 {
+				w.pass(first)
+			}
+			w.boundary = nil
+			if !ended {
+				t.Fatal("the process did not end")
+			}
+			started := w.clock.Now()
+			second := made(w, w.payment("heating", w.supplierInvoice(6000)).Obj())
+			w.reach(second, v1alpha1.ReasonSucceeded)
+			waited := w.clock.Since(started)
+			if quarantine := payment.DefaultPolicy().Quarantine; tc.lost && waited < quarantine || !tc.lost && waited > time.Minute {
+				t.Errorf("the next payment waited %s", waited)
+			}
+			w.rest(first)
+			if out := ours(w, first); len(out) > 1 {
+				t.Errorf("money moved %d times", len(out))
+			}
+		})
+	}
 }
 
 // TestAnswersToTheEnd spoils the answer to the call that moves money, the call itself, or what the service does of it.
@@ -225,6 +318,40 @@ func TestLookUpsThatFail(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestFailureOfAnEarlierAttempt has the service answer for minutes what it knew of the payment before it was submitted: that it had failed.
+func TestFailureOfAnEarlierAttempt(t *testing.T) {
+	w := newWorld(t, sandbox.Documented)
+	w.syncWallet()
+	text := w.supplierInvoice(5000)
+	hash, before := w.hashOf(text), w.clock.Now().Add(-time.Hour)
+	stale := true
+	url := w.relay(func(out http.ResponseWriter, r *http.Request) bool {
+		if !stale || w.ends() == 0 {
+			return false
+		}
+		switch {
+		case strings.Contains(r.URL.Path, "/send-request/"):
+			fmt.Fprint(out, asJSON(map[string]any{"id": hash, "status": "FAILED"}))
+		case strings.HasSuffix(r.URL.Path, "/listpayments"):
+			fmt.Fprint(out, asJSON(map[string]any{"payments": []any{map[string]any{
+				"payment_hash": hash, "inbound": false, "status": "Failed", "created_at": before.Unix(), "updated_at": before.Unix(),
+			}}}))
+		default:
+			return false
+		}
+		return true
+	})
+	w.pass(made(w, w.fronted(url)))
+	pay := made(w, w.payment("rent", text).Wallet("fronted").Obj())
+	w.watch(pay, 4*time.Minute)
+	if got := phaseOf(pay); got != v1alpha1.PaymentInFlight {
+		t.Errorf("%s, want InFlight: what is shown is older than the payment", got)
+	}
+	stale = false
+	w.rest(pay)
+	w.judge(pay, once)
 }
 
 // TestFailedPayments has the payee refuse. FAILED is believed when it was seen twice, 30 s apart.

@@ -57,7 +57,9 @@ func (l lightningPayable) copy() payable                             { return li
 func (l lightningPayable) walletReference() v1alpha1.WalletReference { return l.Spec.WalletRef }
 func (l lightningPayable) suspended() bool                           { return l.Spec.Suspend }
 
-func (l lightningPayable) phase() v1alpha1.PaymentPhase                 { return l.Status.Phase }
+func (l lightningPayable) phase() v1alpha1.PaymentPhase { return l.Status.Phase }
+func (l lightningPayable) attempt() int32               { return numberOf(l.Status.Attempt) }
+
 func (l lightningPayable) mode() v1alpha1.PaymentMode                   { return modeOf(l.Spec.Mode) }
 func (l lightningPayable) plan() *v1alpha1.PaymentPlan                  { return l.Status.Plan }
 func (l lightningPayable) showPlan(plan *v1alpha1.PaymentPlan)          { l.Status.Plan = plan }
@@ -284,6 +286,14 @@ func attemptOf(journal *v1alpha1.PaymentJournal) *v1alpha1.Attempt {
 		return nil
 	}
 	return &v1alpha1.Attempt{Number: journal.Attempt, StartedAt: secondsOf(journal.StartedAt)}
+}
+
+// numberOf is the number of an attempt that a status tells of; 0 for none.
+func numberOf(attempt *v1alpha1.Attempt) int32 {
+	if attempt == nil {
+		return 0
+	}
+	return attempt.Number
 }
 
 func secondsOf(instant *metav1.MicroTime) *metav1.Time {

@@ -74,3 +74,41 @@ func TestEverythingIsLostAndAppliedAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestDeletedWithoutARecord deletes a Lightning payment under way whose record was lost. It stays until the service tells its outcome, and
+// leaves a record of that.
+func TestDeletedWithoutARecord(t *testing.T) {
+	for _, profile := range []sandbox.Profile{sandbox.Documented, sandbox.Reference} {
+		for name, tc := range map[string]struct {
+			settles bool
+			want    v1alpha1.RecordPhase
+		}{
+			"it is paid": {true, v1alpha1.RecordSucceeded}, "it fails": {false, v1alpha1.RecordFailed},
+		} {
+			t.Run(string(profile)+", "+name, func(t *testing.T) {
+				w := newWorld(t, profile)
+				w.syncWallet()
+				if err := w.sandbox.SetPayee("", sandbox.PayeeHangs); err != nil {
+					t.Fatal(err)
+				}
+				pay := made(w, w.payment("rent", w.supplierInvoice(5000)).Obj())
+				w.reach(pay, v1alpha1.ReasonInFlight)
+				record := w.record(pay)
+				w.delete(record)
+				w.delete(pay)
+				w.watch(pay, 20*time.Minute)
+				if !w.exists(pay) {
+					t.Fatal("it went, and is under way")
+				}
+				if err := w.sandbox.Resolve(record.Spec.PaymentHash, tc.settles); err != nil {
+					t.Fatal(err)
+				}
+				w.watch(pay, 2*time.Hour)
+				w.get(record)
+				if w.exists(pay) || record.Journal.Phase != tc.want || w.ends() != 1 {
+					t.Errorf("it is gone: %t, its record says %s after %d ends", !w.exists(pay), record.Journal.Phase, w.ends())
+				}
+			})
+		}
+	}
+}

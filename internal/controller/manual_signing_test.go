@@ -416,6 +416,54 @@ func TestOldSignatures(t *testing.T) {
 	w.settled(object, 1)
 }
 
+// TestUselessSignaturesGo lets the operator look at signatures of every sort: those of no use are deleted, and no other.
+func TestUselessSignaturesGo(t *testing.T) {
+	gone := func(w *manualWorld, signature *v1alpha1.PaymentSignature) bool {
+		w.t.Helper()
+		if _, err := w.reconcile(signature); err != nil {
+			w.t.Fatal(err)
+		}
+		return !w.exists(signature)
+	}
+	eachManual(t, func(t *testing.T, w *manualWorld, s scenario) {
+		object := w.awaited(s.make(w.world))
+		wrong := w.give(object, 1, w.request(object).PSBT)
+		if gone(w, wrong) {
+			t.Error("a signature of the current attempt is deleted")
+		}
+		w.clock.Step(time.Hour)
+		w.reach(object, v1alpha1.ReasonAwaitingSignature)
+		for w.request(object).Attempt == 1 {
+			w.clock.Step(time.Minute)
+			w.reach(object, v1alpha1.ReasonAwaitingSignature)
+		}
+		if !gone(w, wrong) {
+			t.Error("a signature of an attempt that was given up stays")
+		}
+		right := w.sign(object)
+		if gone(w, right) {
+			t.Error("the signature that is waited for is deleted")
+		}
+		w.settled(object, 2)
+		if !gone(w, right) {
+			t.Error("a signature that was used stays")
+		}
+		if !gone(w, w.give(object, 2, right.Spec.PSBT)) {
+			t.Error("a signature of a payment that is over stays")
+		}
+		other := object.DeepCopyObject().(client.Object)
+		other.SetUID("another")
+		if !gone(w, w.give(other, 9, right.Spec.PSBT)) {
+			t.Error("a signature of an earlier payment of the name stays")
+		}
+		other.SetName("nobody")
+		if !gone(w, w.give(other, 1, right.Spec.PSBT)) {
+			t.Error("a signature of no payment stays")
+		}
+		w.quiet(object)
+	})
+}
+
 // TestHeldWhileAwaiting has something keep the payment from being submitted although it is signed, and lets it go on within the window.
 func TestHeldWhileAwaiting(t *testing.T) {
 	set := func(object client.Object, suspend bool) {

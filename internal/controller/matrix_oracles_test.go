@@ -288,6 +288,8 @@ func backward(was, is *v1alpha1.PaymentJournal) string {
 		return fmt.Sprintf("attempt %d after %d", is.Attempt, was.Attempt)
 	case was.RequestID != "" && is.RequestID != was.RequestID:
 		return fmt.Sprintf("id %q after %q", is.RequestID, was.RequestID)
+	case was.Phase == v1alpha1.RecordUnknown && is.Phase == v1alpha1.RecordSubmitted && was.RequestID == "" && is.RequestID != "":
+		return "" // the answer came after all
 	case was.Phase == v1alpha1.RecordUnknown && is.Phase != v1alpha1.RecordUnknown:
 		return fmt.Sprintf("%s after Unknown, and nobody resolved it", is.Phase)
 	case phaseOrder[is.Phase] >= phaseOrder[was.Phase]:

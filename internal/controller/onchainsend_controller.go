@@ -45,6 +45,7 @@ func (o onchainPayable) walletReference() v1alpha1.WalletReference { return o.Sp
 func (o onchainPayable) suspended() bool                           { return o.Spec.Suspend }
 
 func (o onchainPayable) phase() v1alpha1.PaymentPhase                 { return o.Status.Phase }
+func (o onchainPayable) attempt() int32                               { return numberOf(o.Status.Attempt) }
 func (o onchainPayable) mode() v1alpha1.PaymentMode                   { return modeOf(o.Spec.Mode) }
 func (o onchainPayable) plan() *v1alpha1.PaymentPlan                  { return o.Status.Plan }
 func (o onchainPayable) showPlan(plan *v1alpha1.PaymentPlan)          { o.Status.Plan = plan }

@@ -123,6 +123,9 @@ func (r *pass) claim(ctx context.Context) error {
 	order := r.facts.Order
 	journal := payment.NewJournal(order)
 	journal.FeeEstimateSats = r.facts.FeeEstimateSats
+	if r.facts.Deleting {
+		return r.adoptDeleted(ctx, journal)
+	}
 	var err error
 	if cancelled := r.facts.Record; cancelled != nil {
 		r.facts.Record, err = r.Records.Reclaim(ctx, cancelled, order.RecordSpec(), journal)
@@ -133,6 +136,22 @@ func (r *pass) claim(ctx context.Context) error {
 		return err
 	}
 	return r.unclaim(ctx)
+}
+
+// adoptDeleted records what the service shows of a payment that is being deleted and whose record was lost. It is claimed with its outcome at
+// once: what is only claimed of a resource that is being deleted is given up.
+func (r *pass) adoptDeleted(ctx context.Context, journal v1alpha1.PaymentJournal) error {
+	order := r.facts.Order
+	journal, events := payment.Sighted(order, journal, *r.facts.Sighting, r.facts.Profile, r.Policy, r.Clock.Now())
+	claimed, created, err := r.Records.Claim(ctx, order.RecordName(), order.RecordSpec(), journal)
+	if err != nil {
+		return err
+	}
+	r.facts.Record, r.facts.Sighting = claimed, nil
+	if created {
+		r.Status.Emit(r.object.inner(), append(events, payment.Adopted))
+	}
+	return nil
 }
 
 // unclaim gives a record up again that was claimed for a resource which is gone, or was called failed, as a cache may not know yet: nobody

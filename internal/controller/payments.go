@@ -70,6 +70,8 @@ type payable interface {
 	fresh() payable
 	walletReference() v1alpha1.WalletReference
 	phase() v1alpha1.PaymentPhase
+	// attempt is the number of the attempt that the status tells of; 0 for none.
+	attempt() int32
 	// lifetime is how long, in seconds, the resource is kept after it finished, and when that was; nil for no end and not yet.
 	lifetime() (ttl *int32, finished *metav1.Time)
 	// recordName is the name of the record that the status names; empty for none.
@@ -181,6 +183,9 @@ func (r *pass) observe(ctx context.Context) error {
 		Recorded:   r.object.recordName() != "",
 		Mode:       r.object.mode(),
 	}
+	if deleted := r.object.inner().GetDeletionTimestamp(); deleted != nil {
+		r.facts.DeletedAt = deleted.Time
+	}
 	reference := r.object.walletReference()
 	known := v1alpha1.RecordWallet{
 		Name: reference.Name, Namespace: payment.ForeignNamespace(r.object.inner().GetNamespace(), reference),
@@ -208,7 +213,7 @@ func (r *pass) observe(ctx context.Context) error {
 	if err := r.observeSignature(ctx); err != nil {
 		return err
 	}
-	if record := r.facts.Record; record != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && record.Journal.Phase == v1alpha1.RecordSubmitting {
+	if record := r.facts.Record; record != nil && record.Spec.Kind == v1alpha1.RecordOnchainSend && payment.AwaitsAnswer(&record.Journal) {
 		if r.facts.ClaimedSend, err = r.Records.ClaimedSend(ctx, record); err != nil {
 			return err
 		}

@@ -318,8 +318,8 @@ func paused(c *scene, b boundary, until func(call string, after bool) bool) {
 	c.play(objects...)
 	c.violations += leader.violations
 	c.judge(judging{
-		// Whoever takes over cannot ask this service for the answer that the paused one waits for.
-		unknown: c.subject.name == onchainDocumented && b.inDoubt(),
+		// Whoever takes over cannot ask this service for the answer; one that came to whoever was paused counts when that one goes on.
+		unknown: c.subject.name == onchainDocumented && b.n == b.end(),
 	})
 }
 

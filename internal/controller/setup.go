@@ -75,6 +75,7 @@ type Controllers struct {
 	Deposit   *DepositAddressReconciler
 	Settle    *SettlementReconciler
 	Statement *StatementReconciler
+	Signature *PaymentSignatureReconciler
 	// Observe and Queues are nil where the options say so.
 	Observe  *ObserverReconciler
 	Queues   *Queues
@@ -144,13 +145,19 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Statement: &StatementReconciler{
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
 		},
-		Observe:  observe,
-		Queues:   queues,
-		Spender:  spend,
-		Payments: payments,
-		Tally:    &Tally{},
-		Unserved: unserved,
+		Signature: &PaymentSignatureReconciler{Client: cached, Reader: reader},
+		Observe:   observe,
+		Queues:    queues,
+		Spender:   spend,
+		Payments:  payments,
+		Tally:     &Tally{},
+		Unserved:  unserved,
 	}
+}
+
+// Retention deletes the records of Lightning payments that are over for longer than keep.
+func (c *Controllers) Retention(keep time.Duration) *Retention {
+	return &Retention{Records: c.Payments.Records, Reader: c.Payments.Reader, Clock: c.Payments.Clock, Keep: keep}
 }
 
 // walletField is the index of resources that are not finished by the Wallet that they name, as namespace/name.
@@ -217,6 +224,7 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		{"onchainsend", &v1alpha1.OnchainSend{}, &v1alpha1.OnchainSendList{}, c.Send, observer.Send},
 		{"settlement", &v1alpha1.Settlement{}, &v1alpha1.SettlementList{}, c.Settle, ""},
 		{"statement", &v1alpha1.Statement{}, &v1alpha1.StatementList{}, c.Statement, ""},
+		{"paymentsignature", &v1alpha1.PaymentSignature{}, nil, c.Signature, ""},
 		{"depositaddress", &v1alpha1.DepositAddress{}, &v1alpha1.DepositAddressList{}, c.Deposit, ""},
 	}
 	for _, setup := range setups {
@@ -260,7 +268,11 @@ func declared() predicate.Predicate {
 		DeleteFunc:  func(event.DeleteEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			before, after := e.ObjectOld.(conditioned), e.ObjectNew.(conditioned)
+			before, ok := e.ObjectOld.(conditioned)
+			if !ok {
+				return false // a kind without a status
+			}
+			after := e.ObjectNew.(conditioned)
 			return len(before.GetConditions()) > 0 && len(after.GetConditions()) == 0
 		},
 	})

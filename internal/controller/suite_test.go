@@ -340,6 +340,8 @@ func (w *world) reconcile(object client.Object) (result ctrl.Result, err error) 
 		return w.controllers.Deposit.Reconcile(ctx, request)
 	case *v1alpha1.Settlement:
 		return w.controllers.Settle.Reconcile(ctx, request)
+	case *v1alpha1.PaymentSignature:
+		return w.controllers.Signature.Reconcile(ctx, request)
 	case *v1alpha1.Statement:
 		return w.controllers.Statement.Reconcile(ctx, request)
 	}

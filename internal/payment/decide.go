@@ -57,6 +57,8 @@ type Facts struct {
 	Suspended bool
 	// Deleting means that the resource is being deleted, Abandon that its deletion shall not wait for the outcome.
 	Deleting, Abandon bool
+	// DeletedAt is since when it is being deleted: no call that moves money is permitted later.
+	DeletedAt time.Time
 	// Waiting is why the wallet cannot be used at all now: it is missing, not ready, its service does not answer.
 	Waiting *Obstacle
 	// NoSpending is why the wallet cannot pay now, although the service can be asked.
@@ -71,8 +73,8 @@ type Facts struct {
 	PeopleSign bool
 	// Given is what people gave who have to sign; nil where that was not looked at.
 	Given *Given
-	// ClaimedSend is the service's id of the send, where it answered one and the process died before the record said so, or where the id of
-	// one that is followed is the record's.
+	// ClaimedSend is the service's id of the send, where it answered one and the record does not say so, since the process died or was paused
+	// for too long, or where the id of one that is followed is the record's.
 	ClaimedSend string
 	// Held is what the last step ran into.
 	Held *Obstacle
@@ -116,6 +118,7 @@ type Decision struct {
 // Decide returns what to do next for one payment.
 //
 //	record            situation                                     step
+//	none              deleting, the record was lost (Lightning)     Observe, and Claim what the service has
 //	none, released    invalid, deleting, waiting, suspended         Rest
 //	                  above a limit of the wallet                   Rest
 //	none, Claimed     too late to start (Lightning), mode Observe   Observe: adopt what the service has
@@ -143,6 +146,7 @@ type Decision struct {
 //	Submitted         any                                           Observe, by id
 //	Failed            submitted once, not looked at again           Observe, a last time
 //	Unknown           a person resolved it                          Succeeded or Failed
+//	                  the service's id came after all               Submitted
 //	                  otherwise                                     Rest
 //	Succeeded         any                                           Rest
 //
@@ -151,6 +155,9 @@ type Decision struct {
 func Decide(f Facts, policy Policy, now time.Time) Decision {
 	record := f.Record
 	if record == nil {
+		if f.Deleting && f.Recorded && !f.Abandon && f.Order != nil && f.Order.Kind == v1alpha1.RecordLightningPayment {
+			return decideLost(f, policy, now)
+		}
 		return decideUnclaimed(f, now)
 	}
 	if f.Order == nil {
@@ -321,6 +328,38 @@ func (f Facts) unasked() *Obstacle {
 		obstacle.Message = f.Sighting.Problem
 	}
 	return obstacle
+}
+
+// lostMargin is how long after its deletion a payment may at most have been submitted: for as long as a permission counts, and until no byte
+// of the call is written any more.
+const lostMargin = time.Minute
+
+// decideLost is for a Lightning payment that is being deleted and whose record was lost: what was submitted of it is not known here, and the
+// service knows by the hash. It goes once its outcome is recorded anew, or once nothing of it can land that the service does not show.
+func decideLost(f Facts, policy Policy, now time.Time) Decision {
+	held := func(message string, after time.Duration) Decision {
+		decision := f.stop(&Obstacle{Reason: v1alpha1.ReasonJournalLost, RetryAfter: after, Message: message +
+			"; the annotation payments.utexo.com/deletion-policy: abandon-tracking lets it go before"})
+		decision.Hold = true
+		return decision
+	}
+	const lost = "deleted, and its record was lost: "
+	switch seen := f.Sighting; {
+	case f.Waiting != nil:
+		return held(lost+"whether it was paid cannot be asked for now: "+f.Waiting.Message, max(f.Waiting.RetryAfter, time.Minute))
+	case seen == nil:
+		return Decision{Step: Observe, Hold: true}
+	case seen.Presence == Outbound:
+		return Decision{Step: Claim, Hold: true}
+	case seen.Presence == NoAnswer:
+		return held(lost+"whether it was paid is asked for until the service answers: "+seen.Problem, time.Minute)
+	case seen.Presence == Inbound:
+		return decideUnclaimed(f, now)
+	}
+	if wait := f.DeletedAt.Add(lostMargin + policy.Quarantine).Sub(now); wait > 0 {
+		return held(lost+"the service does not show it, and it is looked for until nothing of it can land any more", wait)
+	}
+	return decideUnclaimed(f, now)
 }
 
 // decideUnclaimed is for a payment of which nothing was recorded, or which was given up before anything was sent.
@@ -690,7 +729,7 @@ func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
 	if why != "" {
 		next := Unrepeatable(f.Order, journal, why, now)
 		return Decision{
-			Journal: &next, Projection: Project(&next, nil), Hold: true,
+			Journal: &next, Projection: Project(&next, nil), Hold: true, RequeueAfter: f.answerDue(&next, now),
 		}
 	}
 	switch {
@@ -770,7 +809,7 @@ func decideFailed(f Facts, changed bool, policy Policy, now time.Time) Decision 
 	return decision
 }
 
-// decideUnknown takes a person's word.
+// decideUnknown takes a person's word, or the answer of the service that came after all.
 func decideUnknown(f Facts, now time.Time) Decision {
 	journal := f.Record.Journal
 	if next, ok := Resolve(f.Record, f.Resolution, now); ok {
@@ -778,7 +817,23 @@ func decideUnknown(f Facts, now time.Time) Decision {
 			Reason: next.Reason, Message: "resolved by a person: " + f.Resolution,
 		}}}
 	}
-	return f.rest(journal, nil, 0)
+	if next, events, late := AnsweredLate(journal, f.ClaimedSend); late {
+		return Decision{Step: Continue, Journal: &next, Hold: true, Events: events}
+	}
+	return f.rest(journal, nil, f.answerDue(&journal, now))
+}
+
+// answerDue is when to look again whether the answer to a submission came that nobody waits for any more: from another process, which was
+// paused meanwhile. That is as long as its lack is known, from a minute to an hour; 0 for no more: later the record is read with the next event.
+func (f Facts) answerDue(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration {
+	if f.abandoned() || !AwaitsAnswer(journal) || journal.CompletedAt == nil {
+		return 0
+	}
+	age := now.Sub(journal.CompletedAt.Time)
+	if age >= time.Hour {
+		return 0
+	}
+	return max(age, time.Minute)
 }
 
 // Resolve returns the journal of an unknown outcome with a person's word on it: "<record UID>:<attempt>:paid:<id>" or

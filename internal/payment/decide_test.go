@@ -55,6 +55,7 @@ func TestDecideInEverySituation(t *testing.T) {
 	succeeded := outcome{Phase: v1alpha1.PaymentSucceeded, Outcome: readiness.Done, Reason: v1alpha1.ReasonSucceeded}
 	failed := ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed)
 	unknown := ends(v1alpha1.PaymentUnknown, v1alpha1.ReasonOutcomeUnknown)
+	doubtful := unknown.after(time.Minute) // the answer may come after all, from a process that was paused
 	cancelled := rests(pending, v1alpha1.ReasonCancelled, 0).unheld()
 	unclaimed := map[string]outcome{
 		"deleting":    cancelled,
@@ -117,7 +118,7 @@ func TestDecideInEverySituation(t *testing.T) {
 	looksAgain := map[string]outcome{
 		"abandoned": failed.after(280 * time.Second), "another holder": duplicate, "reused name": duplicate, "no order": failed,
 	}
-	unresolved := map[string]outcome{"abandoned": unknown.unheld(), "another holder": duplicate, "reused name": duplicate}
+	unresolved := map[string]outcome{"abandoned": unknown.unheld(), "another holder": duplicate, "reused name": duplicate, "no order": unknown}
 
 	orders := map[v1alpha1.RecordKind]func() *Order{
 		v1alpha1.RecordLightningPayment: makeLightningOrder, v1alpha1.RecordOnchainSend: makeOnchainOrder,
@@ -146,7 +147,7 @@ func TestDecideInEverySituation(t *testing.T) {
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordSubmitted, outcome{Step: Observe}, watched(inFlight, v1alpha1.ReasonInFlight)},
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordSucceeded, succeeded, over},
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordFailed, failed, over},
-		{v1alpha1.RecordOnchainSend, v1alpha1.RecordUnknown, unknown, unresolved},
+		{v1alpha1.RecordOnchainSend, v1alpha1.RecordUnknown, doubtful, unresolved},
 		{v1alpha1.RecordOnchainSend, v1alpha1.RecordCancelled, outcome{Step: Claim}, released},
 	} {
 		for _, situation := range slices.Sorted(maps.Keys(situations)) {
@@ -184,6 +185,10 @@ func TestDecide(t *testing.T) {
 	)
 	failed := ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed)
 	unknown := ends(v1alpha1.PaymentUnknown, v1alpha1.ReasonOutcomeUnknown)
+	lost := func(seen *Sighting) func(*Facts) {
+		return func(f *Facts) { f.Deleting, f.Recorded, f.DeletedAt, f.Sighting = true, true, t0, seen }
+	}
+	doubtful := unknown.after(time.Minute) // the answer may come after all, from a process that was paused
 	succeeded := outcome{Phase: v1alpha1.PaymentSucceeded, Outcome: readiness.Done, Reason: v1alpha1.ReasonSucceeded}
 	seen := func(state State) *Sighting {
 		return &Sighting{Presence: Outbound, State: state, Word: "WORD"}
@@ -234,9 +239,38 @@ func TestDecide(t *testing.T) {
 			order: lightning, change: func(f *Facts) { situations["invalid"](f); situations["waiting"](f) },
 			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonInvalidInvoice),
 		},
-		"deleted after its record was lost": {
-			order: lightning, change: func(f *Facts) { f.Deleting, f.Recorded = true, true },
+		"a send that is deleted after its record was lost goes": {
+			order: onchain, change: func(f *Facts) { f.Deleting, f.Recorded = true, true },
 			want: rests(pending, v1alpha1.ReasonJournalLost, 0).unheld(), wantMentions: []string{"nobody here knows"},
+		},
+		"a payment that is deleted after its record was lost is looked for": {
+			order: lightning, change: lost(nil), want: outcome{Step: Observe},
+		},
+		"one that is abandoned goes at once": {
+			order: lightning, change: func(f *Facts) { lost(nil)(f); f.Abandon = true },
+			want: rests(pending, v1alpha1.ReasonJournalLost, 0).unheld(), wantMentions: []string{"nobody here knows"},
+		},
+		"one whose wallet cannot be reached is kept": {
+			order: lightning, change: func(f *Facts) { lost(nil)(f); situations["waiting"](f) },
+			want: rests(pending, v1alpha1.ReasonJournalLost, time.Minute), wantMentions: []string{"not yet", "abandon-tracking"},
+		},
+		"one of which the service says nothing is kept": {
+			order: lightning, change: lost(&Sighting{Problem: "a gateway"}),
+			want: rests(pending, v1alpha1.ReasonJournalLost, time.Minute), wantMentions: []string{"a gateway", "abandon-tracking"},
+		},
+		"one that the service has is recorded anew": {
+			order: lightning, change: lost(&Sighting{Presence: Outbound}), want: outcome{Step: Claim},
+		},
+		"one that the service does not show is kept while it may land": {
+			order: lightning, change: lost(&Sighting{Presence: Absent, Complete: true}),
+			want: rests(pending, v1alpha1.ReasonJournalLost, policy.Quarantine),
+		},
+		"one that the service does not show goes once nothing can land": {
+			order: lightning, now: t0.Add(time.Minute + policy.Quarantine), change: lost(&Sighting{Presence: NotSeen}),
+			want: rests(pending, v1alpha1.ReasonJournalLost, 0).unheld(), wantMentions: []string{"nobody here knows"},
+		},
+		"one that cannot pay itself goes": {
+			order: lightning, change: lost(&Sighting{Presence: Inbound}), want: rests(pending, v1alpha1.ReasonJournalLost, 0).unheld(),
 		},
 		"an invalid manifest that is deleted is no dead end": {
 			order: lightning, change: func(f *Facts) { situations["invalid"](f); f.Deleting = true },
@@ -443,21 +477,21 @@ func TestDecide(t *testing.T) {
 		// An on-chain send without an answer.
 		"a service that is not known to answer repetitions is not asked again": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile = v1alpha1.ProfileConservative },
-			want:         unknown.writing(v1alpha1.RecordUnknown),
+			want:         doubtful.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"attempt 1", "not known to answer a repetition", "100000 sat", strings.Repeat("7", 64), "resolve the record"},
 		},
 		"a service without a profile is not asked again": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile = "" },
-			want: unknown.writing(v1alpha1.RecordUnknown),
+			want: doubtful.writing(v1alpha1.RecordUnknown),
 		},
 		"four ends without an answer are enough": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: journal(func(j *v1alpha1.PaymentJournal) { j.EndCalls = 4 }),
-			want:         unknown.writing(v1alpha1.RecordUnknown),
+			want:         doubtful.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"4 identical submissions"},
 		},
 		"four ends without an answer are enough also while suspended": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Record.Journal.EndCalls, f.Suspended = 4, true },
-			want: unknown.writing(v1alpha1.RecordUnknown),
+			want: doubtful.writing(v1alpha1.RecordUnknown),
 		},
 		"the first repetition comes two seconds after the end": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, now: submitted.Add(2 * time.Second), want: outcome{Step: Repeat},
@@ -480,16 +514,16 @@ func TestDecide(t *testing.T) {
 		},
 		"a deleted send without an answer is not sent again and says so": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Deleting = true },
-			want:         unknown.writing(v1alpha1.RecordUnknown),
+			want:         doubtful.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"deleted", "resolve the record"},
 		},
 		"a deleted send is not sent again also while suspended": {
 			now: landed, order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Deleting, f.Suspended = true, true },
-			want: unknown.writing(v1alpha1.RecordUnknown),
+			want: doubtful.writing(v1alpha1.RecordUnknown),
 		},
 
 		"a send whose time is over is not sent again after it can have landed": {
-			order: onchain, phase: v1alpha1.RecordSubmitting, now: t0.Add(time.Hour), want: unknown.writing(v1alpha1.RecordUnknown),
+			order: onchain, phase: v1alpha1.RecordSubmitting, now: t0.Add(time.Hour), want: doubtful.writing(v1alpha1.RecordUnknown),
 			wantMentions: []string{"time in which it may start is over"},
 		},
 		"a send whose time is over is sent again while it may still land": {
@@ -501,7 +535,7 @@ func TestDecide(t *testing.T) {
 		},
 		"a send in doubt without its last instant is in doubt at once": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, change: func(f *Facts) { f.Profile, f.Record.Journal.NotAfter = "", nil },
-			want: unknown.writing(v1alpha1.RecordUnknown),
+			want: doubtful.writing(v1alpha1.RecordUnknown),
 		},
 
 		// What a look showed.
@@ -875,6 +909,29 @@ func TestDecide(t *testing.T) {
 			want: rests(inFlight, v1alpha1.ReasonInFlight, time.Minute).writing(v1alpha1.RecordSubmitted),
 		},
 
+		// The answer to the end that came after all.
+		"an id that was answered after all ends the doubt": {
+			order: onchain, phase: v1alpha1.RecordUnknown, change: func(f *Facts) { f.ClaimedSend = sendID },
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordSubmitted).emitting(v1alpha1.ReasonInFlight),
+		},
+		"an id that was answered after all ends the doubt of a resource that is being deleted": {
+			order: onchain, phase: v1alpha1.RecordUnknown, change: func(f *Facts) { f.ClaimedSend, f.Deleting = sendID, true },
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordSubmitted).emitting(v1alpha1.ReasonInFlight),
+		},
+		"a person's word goes before an id that was answered": {
+			order: onchain, phase: v1alpha1.RecordUnknown, change: func(f *Facts) { f.ClaimedSend, f.Resolution = sendID, recordUID+":1:notpaid" },
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordFailed).emitting(v1alpha1.ReasonPaymentFailed),
+		},
+		"the id of a send that is in doubt for what the service said of it is no news": {
+			order: onchain, phase: v1alpha1.RecordUnknown, change: func(f *Facts) { f.ClaimedSend, f.Record.Journal.RequestID = sendID, sendID }, want: unknown,
+		},
+		"an answer is looked for at growing distances": {
+			order: onchain, phase: v1alpha1.RecordUnknown, now: t0.Add(2*time.Second + 5*time.Minute), want: unknown.after(5 * time.Minute),
+		},
+		"an answer is looked for no longer than an hour": {
+			order: onchain, phase: v1alpha1.RecordUnknown, now: t0.Add(2*time.Second + time.Hour), want: unknown,
+		},
+
 		// A person's word.
 		"a person says that it was paid": {
 			order: onchain, phase: v1alpha1.RecordUnknown, change: func(f *Facts) { f.Resolution = recordUID + ":1:paid:abc" },
@@ -893,7 +950,7 @@ func TestDecide(t *testing.T) {
 				f.Record.Journal.Attempt = 2
 				f.Resolution = recordUID + ":1:paid:abc"
 			},
-			want: unknown,
+			want: doubtful,
 		},
 		"a person's word about what is not in doubt changes nothing": {
 			order: onchain, phase: v1alpha1.RecordSubmitted, change: func(f *Facts) { f.Resolution = recordUID + ":1:notpaid" }, want: outcome{Step: Observe},

@@ -25,6 +25,8 @@ type Policy struct {
 	MaxEndCalls int32
 	// FailureDistance is how far apart a failure must be seen twice to be believed.
 	FailureDistance time.Duration
+	// ClockSkew is how far behind ours the clock of a service's node may be.
+	ClockSkew time.Duration
 	// RefusalBackoff is how long a refusal that time may mend is waited on.
 	RefusalBackoff time.Duration
 	// LongInFlight is after how long in flight a person is told.
@@ -40,6 +42,7 @@ func DefaultPolicy() Policy {
 		MaxAttempts:     3,
 		MaxEndCalls:     4,
 		FailureDistance: 30 * time.Second,
+		ClockSkew:       time.Minute,
 		RefusalBackoff:  30 * time.Second,
 		LongInFlight:    40 * time.Minute,
 		MaxUnsigned:     12,
@@ -85,6 +88,8 @@ type Sighting struct {
 	Presence Presence
 	// AskedAt is when the service was asked; zero where it was asked just now. What it says counts from then.
 	AskedAt time.Time
+	// UpdatedAt is when the service last changed what it shows, by the clock of its node; zero where it does not say.
+	UpdatedAt time.Time
 	// Complete tells that Absent comes from a complete list of payments, which one look settles.
 	Complete bool
 	State    State
@@ -147,7 +152,7 @@ func Submitting(journal v1alpha1.PaymentJournal, signed Signed, now, notAfter ti
 	next := *journal.DeepCopy()
 	next.Phase = v1alpha1.RecordSubmitting
 	next.SubmittedAt, next.NotAfter = at(now), at(notAfter)
-	next.EndCalls = 1
+	next.EndCalls, next.AnsweredAttempt = 1, 0
 	show(&next, signed)
 	return next
 }
@@ -200,6 +205,7 @@ func Unsigned(journal v1alpha1.PaymentJournal, why string, policy Policy, now ti
 func Repeating(journal v1alpha1.PaymentJournal, notAfter time.Time) v1alpha1.PaymentJournal {
 	next := *journal.DeepCopy()
 	next.EndCalls++
+	next.AnsweredAttempt = 0
 	next.NotAfter = at(notAfter)
 	return next
 }
@@ -292,7 +298,17 @@ func inFlight(next *v1alpha1.PaymentJournal) {
 	next.CompletedAt, next.RecheckedAt = nil, nil
 }
 
+// outdated reports whether a failure that the service shows is older than the current attempt, so that it is one of an earlier attempt or a
+// stale answer. Once nothing of the current one can land any more the same words mean that it never arrived.
+func outdated(journal *v1alpha1.PaymentJournal, seen Sighting, policy Policy, now time.Time) bool {
+	return seen.State == StateFailed && !seen.UpdatedAt.IsZero() && journal.SubmittedAt != nil &&
+		seen.UpdatedAt.Before(journal.SubmittedAt.Add(-policy.ClockSkew)) && now.Before(LandedAt(journal, policy))
+}
+
 func sightedLightning(order *Order, next v1alpha1.PaymentJournal, seen Sighting, policy Policy, now time.Time) v1alpha1.PaymentJournal {
+	if outdated(&next, seen, policy, now) {
+		return next
+	}
 	adopted := next.SubmittedAt == nil // somebody else, or a lost record of ours, submitted it
 	next.RequestID = order.PaymentHash
 	if seen.FeeSats != nil {
@@ -473,6 +489,11 @@ const (
 func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requestID string, refusal Obstacle,
 	profile v1alpha1.ServerProfile, policy Policy, now time.Time,
 ) (next v1alpha1.PaymentJournal, events []Event, clean bool) {
+	defer func() {
+		if clean {
+			next = Answered(next)
+		}
+	}()
 	next = *journal.DeepCopy()
 	repeated := next.EndCalls > 1
 	lightning := order.Kind == v1alpha1.RecordLightningPayment
@@ -506,7 +527,40 @@ func Accepted(journal v1alpha1.PaymentJournal, requestID string) v1alpha1.Paymen
 	next := *journal.DeepCopy()
 	next.Phase = v1alpha1.RecordSubmitted
 	next.RequestID = Limit(requestID, 256)
+	if next.EndCalls <= 1 { // else the call that had no answer may still land
+		next.AnsweredAttempt = next.Attempt
+	}
 	return next
+}
+
+// Answered is the journal of which it is written down that all calls of the current attempt had a clear answer: whatever a Lease still says
+// of them, nothing of it can land any more.
+func Answered(journal v1alpha1.PaymentJournal) v1alpha1.PaymentJournal {
+	journal.AnsweredAttempt = journal.Attempt
+	return journal
+}
+
+// AwaitsAnswer reports whether an on-chain send has no id of the service although it was submitted, so that the answer to that call, however
+// late it comes, tells what became of it. A person's word ends that.
+func AwaitsAnswer(journal *v1alpha1.PaymentJournal) bool {
+	switch journal.Phase {
+	case v1alpha1.RecordSubmitting, v1alpha1.RecordUnknown:
+		return journal.RequestID == "" && journal.SubmittedAt != nil
+	}
+	return false
+}
+
+// AnsweredLate is the journal of an on-chain send that was called unknown before the answer to its submission came: the service has it as
+// requestID. It is false where that is no news, or a person already said what happened.
+func AnsweredLate(journal v1alpha1.PaymentJournal, requestID string) (next v1alpha1.PaymentJournal, events []Event, late bool) {
+	if journal.Phase != v1alpha1.RecordUnknown || !AwaitsAnswer(&journal) || requestID == "" {
+		return journal, nil, false
+	}
+	next = Accepted(journal, requestID)
+	inFlight(&next)
+	return next, []Event{{
+		Reason: v1alpha1.ReasonInFlight, Message: "the answer to the submission came after all: the service has it as send " + printable(requestID, 128),
+	}}, true
 }
 
 // Refused is the journal of an attempt that the service provably did not carry out: it was never asked to, it refused to begin it, or

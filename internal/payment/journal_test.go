@@ -249,6 +249,9 @@ func TestEnded(t *testing.T) {
 			}
 			want := *journal.DeepCopy()
 			tc.want(&want)
+			if tc.wantClean {
+				want.AnsweredAttempt = want.Attempt
+			}
 			got, events, clean := Ended(tc.order, journal, tc.answer, tc.requestID, tc.refusal, v1alpha1.ProfileReference, policy, minute)
 			assertJournal(t, got, want)
 			assertEvents(t, events, tc.wantEvents...)
@@ -281,6 +284,65 @@ func TestEndedAtAnUnknownService(t *testing.T) {
 	}
 }
 
+// TestAnsweredAttempt holds that an attempt counts as answered only once no call of it is left that may land.
+func TestAnsweredAttempt(t *testing.T) {
+	order := makeOnchainOrder()
+	submitting := makeJournal(order, v1alpha1.RecordSubmitting)
+	repeating := Repeating(Answered(submitting), minute)
+	doubt := makeJournal(order, v1alpha1.RecordUnknown)
+	doubt.EndCalls = 2
+	late, _, _ := AnsweredLate(doubt, sendID)
+	again := Submitting(Begin(Answered(submitting), false, minute), Signed{}, minute, minute)
+	for name, tc := range map[string]struct {
+		journal v1alpha1.PaymentJournal
+		want    int32
+	}{
+		"before an answer":                           {submitting, 0},
+		"the id was answered to the one call":        {Accepted(submitting, sendID), 1},
+		"a repetition is no answer":                  {repeating, 0},
+		"a repetition is answered, the first is not": {Accepted(repeating, sendID), 0},
+		"answered late, and to a repetition":         {late, 0},
+		"a further attempt is submitted":             {again, 0},
+	} {
+		if got := tc.journal.AnsweredAttempt; got != tc.want {
+			t.Errorf("%s: attempt %d is answered, want %d", name, got, tc.want)
+		}
+	}
+}
+
+// TestAnsweredLate holds that the service's id of a send ends a doubt that came of its lack, and no other.
+func TestAnsweredLate(t *testing.T) {
+	order := makeOnchainOrder()
+	doubt := makeJournal(order, v1alpha1.RecordUnknown)
+	want := makeJournal(order, v1alpha1.RecordSubmitting)
+	want.Phase, want.RequestID, want.AnsweredAttempt = v1alpha1.RecordSubmitted, sendID, 1
+	got, events, late := AnsweredLate(doubt, sendID)
+	if !late || len(events) != 1 || events[0].Warning {
+		t.Errorf("got %t with events %+v, want the journal with one that is no warning", late, events)
+	}
+	assertJournal(t, got, want)
+	for name, journal := range map[string]v1alpha1.PaymentJournal{
+		"under way":         makeJournal(order, v1alpha1.RecordSubmitting),
+		"resolved as paid":  must(Resolve(makeRecord(order, doubt), recordUID+":1:paid:x", minute)),
+		"resolved as not":   must(Resolve(makeRecord(order, doubt), recordUID+":1:notpaid", minute)),
+		"in doubt by an id": Undecidable(makeJournal(order, v1alpha1.RecordSubmitted), "it failed", minute),
+	} {
+		if got, events, late := AnsweredLate(journal, sendID); late || len(events) > 0 || !SameJournal(&got, &journal) {
+			t.Errorf("%s: an answer changes it to %+v", name, got)
+		}
+	}
+	if _, _, late := AnsweredLate(doubt, ""); late {
+		t.Error("an answer without an id ends a doubt")
+	}
+}
+
+func must[T any](value T, ok bool) T {
+	if !ok {
+		panic("not so")
+	}
+	return value
+}
+
 func assertEvents(t *testing.T, events []Event, want ...string) {
 	t.Helper()
 	var got []string
@@ -311,6 +373,8 @@ func TestSightedLightning(t *testing.T) {
 		pending   = Sighting{Presence: Outbound, Word: "PENDING"}
 		failed    = Sighting{Presence: Outbound, State: StateFailed, Word: "FAILED"}
 		succeeded = Sighting{Presence: Outbound, State: StateSucceeded, Word: "SUCCEEDED", FeeSats: new(int64(7))}
+		outdated  = Sighting{Presence: Outbound, State: StateFailed, Word: "Failed", UpdatedAt: submitted.Add(-time.Minute - 1)}
+		recent    = Sighting{Presence: Outbound, State: StateFailed, Word: "Failed", UpdatedAt: submitted.Add(-time.Minute)}
 		inbound   = Sighting{Presence: Inbound}
 		elsewhere = Sighting{Presence: Outbound, State: StateSucceeded, RequestID: strings.Repeat("0b", 32)}
 	)
@@ -351,6 +415,24 @@ func TestSightedLightning(t *testing.T) {
 		"a failure that was believed and is seen again stays": {
 			from: v1alpha1.RecordSubmitted, looks: []look{{seconds(2), failed}, {seconds(32), failed}, {seconds(400), failed}},
 			want: v1alpha1.RecordFailed, wantReason: v1alpha1.ReasonPaymentFailed,
+		},
+		"a failure from before the attempt is none of it": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{seconds(2), outdated}, {seconds(32), outdated}}, want: v1alpha1.RecordSubmitting,
+		},
+		"a failure from before the attempt does not undo that it was accepted": {
+			from: v1alpha1.RecordSubmitted, looks: []look{{seconds(2), outdated}, {landedAt(-1), outdated}}, want: v1alpha1.RecordSubmitted,
+		},
+		"a failure that is older by no more than clocks differ is believed": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{seconds(2), recent}, {seconds(32), recent}}, want: v1alpha1.RecordFailed,
+			wantReason: v1alpha1.ReasonPaymentFailed,
+		},
+		"a failure from before the attempt is believed once nothing of it can land": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{seconds(2), outdated}, {landedAt(0), outdated}, {landedAt(30), outdated}},
+			want: v1alpha1.RecordFailed, wantReason: v1alpha1.ReasonPaymentFailed,
+		},
+		"a success from before the attempt counts": {
+			from: v1alpha1.RecordSubmitting, looks: []look{{seconds(2), Sighting{Presence: Outbound, State: StateSucceeded, UpdatedAt: t0.Add(-time.Hour)}}},
+			want: v1alpha1.RecordSucceeded, wantReason: v1alpha1.ReasonSucceeded,
 		},
 		"a failure of somebody else's attempt is told as such": {
 			from: v1alpha1.RecordClaimed, looks: []look{{seconds(2), failed}, {seconds(32), failed}},

@@ -157,6 +157,16 @@ func (s *Store) patch(ctx context.Context, record, next *v1alpha1.PaymentRecord)
 	return next, nil
 }
 
+// Delete deletes a record if nobody wrote to it since it was read. One that somebody wrote to stays, and one that is gone is.
+func (s *Store) Delete(ctx context.Context, record *v1alpha1.PaymentRecord) error {
+	uid, version := record.UID, record.ResourceVersion
+	err := s.Client.Delete(ctx, record, client.Preconditions{UID: &uid, ResourceVersion: &version})
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return fmt.Errorf("deleting payment record %s: %w", record.Name, err)
+}
+
 // PublishedInvoice returns a record of a LightningInvoice that a wallet issued with a payment hash, or nil. What other wallets of its service
 // issued may be of other nodes.
 func (s *Store) PublishedInvoice(ctx context.Context, paymentHash string, wallet v1alpha1.RecordWallet) (*v1alpha1.PaymentRecord, error) {

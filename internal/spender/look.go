@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bolt11"
@@ -37,7 +38,7 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 			return seen, nil
 		}
 		overdue := seen.State == payment.StatePending && !s.Clock.Now().Before(order.StartBefore)
-		inbound, problem, err := s.inbound(ctx, order, session, !told || overdue)
+		inbound, updated, problem, err := s.inbound(ctx, order, session, seen.State, !told || overdue)
 		switch {
 		case err != nil:
 			return payment.Sighting{}, err
@@ -46,6 +47,7 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 		case problem != "" && !told:
 			return payment.Sighting{Problem: problem}, nil
 		}
+		seen.UpdatedAt = updated
 		return seen, nil
 	case presence == utexo.PresenceUnknown && err != nil && !notFoundAtAll(err):
 		return payment.Sighting{Problem: problemOf(err)}, nil
@@ -79,7 +81,9 @@ func lookInList(ctx context.Context, service Service, paymentHash string) (payme
 		case one.Inbound:
 			seen = payment.Sighting{Presence: payment.Inbound, State: sendState(one.Status), Word: one.StatusWord}
 		default:
-			seen = payment.Sighting{Presence: payment.Outbound, State: sendState(one.Status), Word: one.StatusWord, RequestID: paymentHash}
+			seen = payment.Sighting{
+				Presence: payment.Outbound, State: sendState(one.Status), Word: one.StatusWord, RequestID: paymentHash, UpdatedAt: one.UpdatedAt,
+			}
 		}
 	})
 	return seen, err
@@ -87,27 +91,31 @@ func lookInList(ctx context.Context, service Service, paymentHash string) (payme
 
 // inbound reports whether a payment hash that the service knows is that of an invoice which its own node issued: it answers those as
 // if they were being paid. The list of payments tells; where there is none, the node that is to be paid does, compared with the node
-// that issues the wallet's invoices; one may be issued to know it only where mayIssue says so.
-func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Session, mayIssue bool) (inbound bool, problem string, err error) {
+// that issues the wallet's invoices; one may be issued to know it only where mayIssue says so. Of one that is no such invoice the list tells
+// since when it is in state, where it shows it in that state.
+func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Session, state payment.State, mayIssue bool,
+) (inbound bool, updated time.Time, problem string, err error) {
 	listed, listErr := lookInList(ctx, session.Service, order.PaymentHash)
 	if listErr == nil {
-		switch listed.Presence {
-		case payment.Inbound:
-			return true, "", nil
-		case payment.Outbound:
-			return false, "", nil
+		switch {
+		case listed.Presence == payment.Inbound:
+			return true, time.Time{}, "", nil
+		case listed.Presence == payment.Outbound && listed.State == state:
+			return false, listed.UpdatedAt, "", nil
+		case listed.Presence == payment.Outbound:
+			return false, time.Time{}, "", nil
 		}
-		return false, "the service shows the payment by its hash, but not in its list", nil
+		return false, time.Time{}, "the service shows the payment by its hash, but not in its list", nil
 	}
 	if !errors.Is(listErr, utexo.ErrNotAvailable) {
-		return false, problemOf(listErr), nil
+		return false, time.Time{}, problemOf(listErr), nil
 	}
 	published, err := s.Records.PublishedInvoice(ctx, order.PaymentHash, session.Wallet)
 	if err != nil || published != nil {
-		return published != nil, "", err
+		return published != nil, time.Time{}, "", err
 	}
 	node, problem, err := s.ownNode(ctx, session, mayIssue)
-	return node == order.Destination, problem, err
+	return node == order.Destination, time.Time{}, problem, err
 }
 
 // ownNode returns the public key of the node behind the service, from an invoice that it issued. Where none is on record it has a small

@@ -54,9 +54,9 @@ func (v *visit) settle(ctx context.Context, intent walletlock.Inflight) error {
 		now := v.Clock.Now()
 		switch {
 		case callErr == nil:
-			return settlement.Answered(journal, answered(answer), now), nil
+			return payment.Answered(settlement.Answered(journal, answered(answer), now)), nil
 		case nothingDone:
-			return payment.Refused(journal, refused, v.Policy, now), nil
+			return payment.Answered(payment.Refused(journal, refused, v.Policy, now)), nil
 		}
 		return settlement.Lost(journal, now), nil
 	})

@@ -179,6 +179,15 @@ func WalletBusy(retryAfter time.Duration) *payment.Obstacle {
 // lock enters the wallet's critical section, or says why it is not to be entered now.
 func (s *Spender) lock(ctx context.Context, session *Session, intent walletlock.Inflight) (*walletlock.Held, *payment.Obstacle, error) {
 	held, err := s.Locks.Acquire(ctx, session.Wallet.XpubVanilla, intent)
+	if quarantined, ok := errors.AsType[*walletlock.QuarantinedError](err); ok {
+		answered, readErr := s.answered(ctx, session, quarantined.Inflight)
+		if readErr != nil {
+			return nil, nil, readErr
+		}
+		if answered {
+			held, err = s.Locks.AcquireAfter(ctx, session.Wallet.XpubVanilla, quarantined.Inflight, intent)
+		}
+	}
 	if busy, ok := errors.AsType[*walletlock.BusyError](err); ok {
 		return nil, WalletBusy(busy.RetryAfter), nil
 	}
@@ -200,6 +209,16 @@ func (s *Spender) lock(ctx context.Context, session *Session, intent walletlock.
 		}, nil
 	}
 	return held, nil, err
+}
+
+// answered reports whether a call of which a wallet's Lease still tells is over: its record says that it had a clear answer, and whoever wrote
+// so did not come to free the Lease.
+func (s *Spender) answered(ctx context.Context, session *Session, call walletlock.Inflight) (bool, error) {
+	found, err := s.Records.Get(context.WithoutCancel(ctx), call.Record)
+	if err != nil || found == nil {
+		return false, err
+	}
+	return found.Spec.Wallet.XpubVanilla == session.Wallet.XpubVanilla && found.Journal.AnsweredAttempt == call.Attempt, nil
 }
 
 // reservedPoll is how often a payment looks whether the one that is being signed is over.

@@ -157,7 +157,7 @@ func (v *visit) begin(ctx context.Context, notAfter time.Time) (unsigned string,
 		return "", false, nil
 	}
 	v.clean = true
-	return "", false, v.swap(ctx, payment.Refused(v.result.Record.Journal, obstacle, v.Policy, v.Clock.Now()))
+	return "", false, v.swap(ctx, payment.Answered(payment.Refused(v.result.Record.Journal, obstacle, v.Policy, v.Clock.Now())))
 }
 
 // submit makes the call that moves money, once, unless the process is ending. Nothing stands between permission, the writes to Lease
@@ -214,11 +214,28 @@ func (v *visit) ended(ctx context.Context, requestID string, endErr error) error
 		next, events, cleared = payment.Ended(v.order, journal, answer, requestID, refused, v.session.Profile, v.Policy, v.Clock.Now())
 		return next, events
 	})
+	if err == nil && answer == payment.EndAccepted && v.order.Kind == v1alpha1.RecordOnchainSend {
+		err = v.answeredLate(ctx, requestID)
+	}
 	v.clean = err == nil && cleared // not before the outcome is written: the Lease is what a repetition needs
 	if err != nil || v.order.Kind != v1alpha1.RecordLightningPayment || answer != payment.EndRefused {
 		return err
 	}
 	return v.refusedLightning(ctx, refused)
+}
+
+// answeredLate writes the id of a send to a record that somebody called unknown while this process was paused. Where that fails the claim of
+// the id tells whoever looks at the payment next.
+func (v *visit) answeredLate(ctx context.Context, requestID string) error {
+	next, events, late := payment.AnsweredLate(v.result.Record.Journal, requestID)
+	if !late {
+		return nil
+	}
+	if err := v.swap(ctx, next); err != nil {
+		return err
+	}
+	v.result.Events = append(v.result.Events, events...)
+	return nil
 }
 
 // anothersSend is the journal of a send that the service answered with the id of another resource's.

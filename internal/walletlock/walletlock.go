@@ -122,11 +122,21 @@ func LeaseName(xpubVanilla string) string {
 // An intent of Sign enters only where the wallet is kept for the very same one, so that nothing began on it since; else it gets a
 // *LostError. All others but a further attempt of the same record get a *ReservedError until the NotAfter of what it is kept for.
 func (l *Locks) Acquire(ctx context.Context, xpubVanilla string, intent Inflight) (*Held, error) {
+	return l.acquire(ctx, xpubVanilla, nil, intent)
+}
+
+// AcquireAfter is Acquire where the caller has proof that the call answered, of which a *QuarantinedError told, had a clear answer: it keeps
+// nobody out. Any other call that the Lease tells of by now does.
+func (l *Locks) AcquireAfter(ctx context.Context, xpubVanilla string, answered, intent Inflight) (*Held, error) {
+	return l.acquire(ctx, xpubVanilla, &answered, intent)
+}
+
+func (l *Locks) acquire(ctx context.Context, xpubVanilla string, answered *Inflight, intent Inflight) (*Held, error) {
 	name := LeaseName(xpubVanilla)
 	if !l.enter(name) {
 		return nil, &BusyError{RetryAfter: time.Second}
 	}
-	lease, err := l.acquireLease(ctx, name, intent)
+	lease, err := l.acquireLease(ctx, name, answered, intent)
 	if err != nil {
 		l.leave(name)
 		return nil, err
@@ -153,7 +163,7 @@ func (l *Locks) leave(name string) {
 	delete(l.inside, name)
 }
 
-func (l *Locks) acquireLease(ctx context.Context, name string, intent Inflight) (*coordinationv1.Lease, error) {
+func (l *Locks) acquireLease(ctx context.Context, name string, answered *Inflight, intent Inflight) (*coordinationv1.Lease, error) {
 	var lease coordinationv1.Lease
 	err := l.Reader.Get(ctx, client.ObjectKey{Namespace: l.Namespace, Name: name}, &lease)
 	if apierrors.IsNotFound(err) {
@@ -176,7 +186,7 @@ func (l *Locks) acquireLease(ctx context.Context, name string, intent Inflight) 
 	if err != nil {
 		return nil, fmt.Errorf("reading the wallet's Lease: %w", err)
 	}
-	if err := l.mayEnter(&lease, intent); err != nil {
+	if err := l.mayEnter(&lease, answered, intent); err != nil {
 		return nil, err
 	}
 	taken, err := l.write(ctx, &lease, &intent)
@@ -186,8 +196,8 @@ func (l *Locks) acquireLease(ctx context.Context, name string, intent Inflight) 
 	return taken, err
 }
 
-// mayEnter says why intent must wait for what lease tells of earlier calls, or nil.
-func (l *Locks) mayEnter(lease *coordinationv1.Lease, intent Inflight) error {
+// mayEnter says why intent must wait for what lease tells of earlier calls, or nil. answered is one that is known to be over.
+func (l *Locks) mayEnter(lease *coordinationv1.Lease, answered *Inflight, intent Inflight) error {
 	now := l.Clock.Now()
 	earlier, err := inflight(lease)
 	if err != nil {
@@ -214,7 +224,7 @@ func (l *Locks) mayEnter(lease *coordinationv1.Lease, intent Inflight) error {
 		case kept && intent.Operation != Sign:
 			return &ReservedError{Inflight: *earlier}
 		}
-	case earlier != nil:
+	case earlier != nil && (answered == nil || !same(*earlier, *answered)):
 		if until := earlier.NotAfter.Add(l.Quarantine); now.Before(until) {
 			return &QuarantinedError{Inflight: *earlier, Until: until}
 		}
@@ -226,7 +236,7 @@ func (l *Locks) mayEnter(lease *coordinationv1.Lease, intent Inflight) error {
 	return nil
 }
 
-// same reports whether a and b keep the wallet for the same payment until the same instant.
+// same reports whether a and b tell of the same call of the same payment until the same instant.
 func same(a, b Inflight) bool {
 	return a.Operation == b.Operation && a.Record == b.Record && a.Attempt == b.Attempt && a.NotAfter.Equal(&b.NotAfter)
 }

@@ -62,8 +62,8 @@ func TestHelp(t *testing.T) {
 	}
 	want := []string{
 		"concurrency", "health-probe-bind-address", "leader-elect", "leader-lease-duration", "leader-renew-deadline", "leader-retry-period",
-		"looks-per-second", "metrics-bind-address", "metrics-insecure", "namespace", "observe-interval", "pprof-bind-address", "quarantine", "shard",
-		"version", "wallet-sync-interval", "watch-namespaces",
+		"looks-per-second", "metrics-bind-address", "metrics-insecure", "namespace", "observe-interval", "pprof-bind-address", "quarantine",
+		"record-retention", "shard", "version", "wallet-sync-interval", "watch-namespaces",
 	}
 	slices.Sort(own)
 	if diff := cmp.Diff(want, own); diff != "" {
@@ -83,6 +83,7 @@ func TestBadFlags(t *testing.T) {
 		"a quarantine that is a word":    {[]string{"--quarantine=soon"}, `invalid value "soon" for flag -quarantine`, 2},
 		"a quarantine without a unit":    {[]string{"--quarantine=300"}, `invalid value "300" for flag -quarantine`, 2},
 		"no quarantine":                  {[]string{"--quarantine=0s"}, "--quarantine must be positive", 1},
+		"records kept for a day only":    {[]string{"--record-retention=24h"}, "--record-retention must be 0 or at least 720h", 1},
 		"a negative quarantine":          {[]string{"--quarantine=-300s"}, "--quarantine must be positive", 1},
 		"a hectic sync":                  {[]string{"--wallet-sync-interval=10ms"}, "--wallet-sync-interval at least 1s", 1},
 		"a hectic observer":              {[]string{"--observe-interval=1s"}, "--observe-interval must be at least 2s", 1},

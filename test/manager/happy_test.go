@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -97,6 +98,18 @@ func TestHappyPath(t *testing.T) {
 		return because(books.Status.Conditions, metav1.ConditionTrue, v1alpha1.ReasonStatementWritten)
 	})
 	documented.expire(&v1alpha1.LightningInvoice{ObjectMeta: metav1.ObjectMeta{Namespace: documented.namespace, Name: "shop"}})
+	leftover := testkit.MakePaymentSignature(v1alpha1.PaymentReference{
+		Kind: "LightningPayment", Name: paid[0].object.GetName(), UID: string(paid[0].object.GetUID()),
+	}, 1, strings.Repeat("A", 40))
+	leftover.Namespace = reference.namespace
+	reference.create(leftover)
+	await(t, "a signature of a payment that is over is gone", func() error {
+		err := api.Get(t.Context(), client.ObjectKeyFromObject(leftover), leftover)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return errors.Join(errors.New("it is there"), err)
+	})
 	for _, object := range []client.Object{paid[0].object, sent.object, settlement} {
 		reference.expire(object)
 	}

@@ -31,6 +31,7 @@ var golden = []string{
 	"anywhere: delete lightninginvoices.payments.utexo.com",
 	"anywhere: delete lightningpayments.payments.utexo.com",
 	"anywhere: delete onchainsends.payments.utexo.com",
+	"anywhere: delete paymentsignatures.payments.utexo.com",
 	"anywhere: delete settlements.payments.utexo.com",
 	"anywhere: get configmaps",
 	"anywhere: get lightninginvoices.payments.utexo.com",

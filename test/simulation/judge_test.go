@@ -287,6 +287,7 @@ func (s *sim) forward(key objectKey, was, is *v1alpha1.PaymentJournal) {
 		s.fail("I10", "%s: attempt %d after %d", key, is.Attempt, was.Attempt)
 	case was.RequestID != "" && is.RequestID != was.RequestID:
 		s.fail("I10", "%s: id %q after %q", key, is.RequestID, was.RequestID)
+	case s.answeredLate(key.name, was, is):
 	case was.Phase == v1alpha1.RecordSucceeded && is.Phase != v1alpha1.RecordSucceeded,
 		was.Phase == v1alpha1.RecordUnknown && is.Phase != v1alpha1.RecordUnknown && !s.judge.resolved[key.name]:
 		s.fail("I10", "%s: %s after %s, and nobody resolved it", key, is.Phase, was.Phase)
@@ -297,6 +298,15 @@ func (s *sim) forward(key objectKey, was, is *v1alpha1.PaymentJournal) {
 	case back:
 		s.fail("I10", "%s: %s %d after %s %d", key, is.Phase, is.Attempt, was.Phase, was.Attempt)
 	}
+}
+
+// answeredLate reports whether a record that was in doubt takes up the id that the service answered for it, and for nothing else.
+func (s *sim) answeredLate(record string, was, is *v1alpha1.PaymentJournal) bool {
+	if was.Phase != v1alpha1.RecordUnknown || was.RequestID != "" || is.RequestID == "" || is.Phase != v1alpha1.RecordSubmitted {
+		return false
+	}
+	claim, ok := s.api.current(objectKey{"PaymentRecord", operator, payment.SendClaimName(is.RequestID)}).(*v1alpha1.PaymentRecord)
+	return ok && claim.Spec.RecordRef == record
 }
 
 // giveUpInTime checks that an attempt is called not sent, or failed, only once its end cannot land any more (R5).
@@ -452,7 +462,7 @@ func (s *sim) answered(c *moneyCall, a *answer, injected error) {
 	c.notSent = a.notSent()
 	c.clean = injected == nil && a.clean(c.operation)
 	switch {
-	case c.end && c.unclear():
+	case c.end && (c.unclear() || injected != nil): // also where what the caller did not learn is that the connection was refused
 		s.doubt(c.record, "an end without a clear answer")
 	case c.end && bytes.Contains(a.body, []byte(`"detail":{`)):
 		s.doubt(c.record, "an end that the node refused, perhaps after the service had begun to carry it out")

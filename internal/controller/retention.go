@@ -1,0 +1,79 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/payment"
+	"github.com/utexo/utexo-operator/internal/record"
+)
+
+// Retention deletes the records of Lightning payments that cannot be made any more, see payment.IsForgettable. It is a runnable of a manager,
+// while that leads.
+type Retention struct {
+	Records *record.Store
+	// Reader reads from the API server, not from a cache.
+	Reader client.Reader
+	Clock  clock.Clock
+	// Keep is how long after their end, and after the expiry of their invoice, they are kept.
+	Keep time.Duration
+}
+
+// retentionInterval is how often records are looked through.
+const retentionInterval = 6 * time.Hour
+
+// NeedLeaderElection has only the leader delete.
+func (r *Retention) NeedLeaderElection() bool { return true }
+
+// Start looks through the records until ctx is done.
+func (r *Retention) Start(ctx context.Context) error {
+	for {
+		if gone, err := r.Sweep(ctx); err != nil && ctx.Err() == nil {
+			log.FromContext(ctx).Error(err, "old payment records could not be deleted; config/retention gives the right to", "deleted", gone)
+		} else if gone > 0 {
+			log.FromContext(ctx).Info("deleted old payment records", "deleted", gone)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.Clock.After(retentionInterval):
+		}
+	}
+}
+
+// Sweep deletes the records that may go now, and returns how many it deleted.
+func (r *Retention) Sweep(ctx context.Context) (int, error) {
+	var old []*v1alpha1.PaymentRecord
+	err := r.Records.Each(ctx, v1alpha1.RecordLightningPayment, func(found *v1alpha1.PaymentRecord) {
+		if payment.IsForgettable(found, r.Keep, r.Clock.Now()) {
+			old = append(old, found)
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	gone := 0
+	for _, found := range old {
+		holder := found.Journal.Holder
+		// Any resource of the name, also one that was declared again: it shows what the record says.
+		err := r.Reader.Get(ctx, client.ObjectKey{Namespace: holder.Namespace, Name: holder.Name}, &v1alpha1.LightningPayment{})
+		if err == nil {
+			continue
+		}
+		if !apierrors.IsNotFound(err) {
+			return gone, fmt.Errorf("reading the payment of a record: %w", err)
+		}
+		if err := r.Records.Delete(ctx, found); err != nil {
+			return gone, err
+		}
+		gone++
+	}
+	return gone, nil
+}
