@@ -91,6 +91,8 @@ func kindOf(object any) string {
 		return "Wallet"
 	case *v1alpha1.LightningInvoice:
 		return "LightningInvoice"
+	case *v1alpha1.Settlement:
+		return "Settlement"
 	case *coordinationv1.Lease:
 		return "Lease"
 	case *corev1.Secret:
@@ -198,6 +200,8 @@ func (a *apiServer) create(object client.Object) error {
 		o.Status = v1alpha1.LightningInvoiceStatus{ObservedGeneration: -1}
 	case *v1alpha1.Wallet:
 		o.Status = v1alpha1.WalletStatus{ObservedGeneration: -1}
+	case *v1alpha1.Settlement:
+		o.Status = v1alpha1.SettlementStatus{ObservedGeneration: -1}
 	case *corev1.Secret:
 		for name, text := range o.StringData {
 			if o.Data == nil {
@@ -330,7 +334,7 @@ func (a *apiServer) store(key objectKey, before client.Object, made version, tex
 // hasStatus tells of the kinds whose status is a subresource of its own.
 func hasStatus(kind string) bool {
 	switch kind {
-	case "Wallet", "LightningInvoice", "LightningPayment", "OnchainSend":
+	case "Wallet", "LightningInvoice", "LightningPayment", "OnchainSend", "Settlement":
 		return true
 	}
 	return false

@@ -39,6 +39,7 @@ func (s *sim) declare() {
 	o := s.toMake[0]
 	s.toMake = s.toMake[1:]
 	s.note("declared: %s from %s", o.key, o.wallet)
+	s.deposit(o)
 	s.mustCreate(s.labelled(o))
 }
 
@@ -255,6 +256,8 @@ func (s *sim) strip(o *object) {
 			o.Status = v1alpha1.LightningInvoiceStatus{ObservedGeneration: -1}
 		case *v1alpha1.Wallet:
 			o.Status = v1alpha1.WalletStatus{ObservedGeneration: -1}
+		case *v1alpha1.Settlement:
+			o.Status = v1alpha1.SettlementStatus{ObservedGeneration: -1}
 		}
 	})
 }

@@ -60,7 +60,7 @@ func newJudge() judge {
 // stats counts what happened in runs.
 type stats struct {
 	kubeCalls, serviceCalls, crashes, pauses, kubeFaults, serviceFaults, begins, ends, unclear, repeats, moved, unknown, failed, succeeded int
-	invoices, settled, losses, resolved, approvals, pins, recordsLost, told                                                                int
+	invoices, settled, losses, resolved, approvals, pins, recordsLost, told, settles, channels                                             int
 }
 
 func (a *stats) add(b stats) {
@@ -86,15 +86,18 @@ func (a *stats) add(b stats) {
 	a.pins += b.pins
 	a.recordsLost += b.recordsLost
 	a.told += b.told
+	a.settles += b.settles
+	a.channels += b.channels
 }
 
 func (a *stats) String() string {
 	return fmt.Sprintf("%d calls of the API server, %d of the service; faults that struck: %d at the service, %d at the API server, %d crashes, %d pauses; "+
 		"%d begins, %d ends, of them %d without a clear answer and %d repetitions; payments: %d moved money, records %d Succeeded, %d Failed or Cancelled, %d Unknown; "+
-		"%d invoices shown, %d Settled; all records lost %d times; %d words of people; %d approvals given; %d references to invoices resolved; one record lost %d times; %d resources looked at because a process said so",
+		"%d invoices shown, %d Settled; all records lost %d times; %d words of people; %d approvals given; %d references to invoices resolved; one record lost %d times; %d resources looked at because a process said so; "+
+		"%d settle calls, %d channels opened by them",
 		a.kubeCalls, a.serviceCalls, a.serviceFaults, a.kubeFaults, a.crashes, a.pauses, a.begins, a.ends, a.unclear, a.repeats, a.moved,
 		a.succeeded, a.failed, a.unknown, a.invoices, a.settled, a.losses, a.resolved,
-		a.approvals, a.pins, a.recordsLost, a.told)
+		a.approvals, a.pins, a.recordsLost, a.told, a.settles, a.channels)
 }
 
 // count sums a run up.
@@ -104,11 +107,18 @@ func (s *sim) count() {
 		if request.Fault != "" {
 			sum.serviceFaults++
 		}
+		if request.Effect == sandbox.EffectSettled {
+			sum.channels++
+		}
 	}
 	for _, calls := range s.judge.calls {
 		seen := map[string]bool{}
 		for _, c := range calls {
 			if c.notSent {
+				continue
+			}
+			if c.operation == settleCall {
+				sum.settles++
 				continue
 			}
 			if !c.end {
@@ -170,6 +180,8 @@ type moneyCall struct {
 	attempt   int32
 	end       bool
 	at        time.Time
+	// body is the answer to a settle call.
+	body []byte
 	// answered tells that the caller had an answer, clean that it was whole and readable, notSent that nothing left.
 	answered, clean, notSent bool
 	status                   int
@@ -206,7 +218,7 @@ func (s *sim) wrote(made change) {
 				s.judge.touched[o.record] = s.judge.touched[o.record] || o.wallet == made.key.name
 			}
 		}
-	case "LightningPayment", "OnchainSend", "LightningInvoice":
+	case "LightningPayment", "OnchainSend", "LightningInvoice", "Settlement":
 		if o := s.objectOf(made.key); o != nil && t == nil && made.before != nil {
 			s.judge.touched[o.record] = true
 		}
@@ -257,7 +269,7 @@ func (s *sim) wroteRecord(made change) {
 		s.giveUpInTime(made.key, was, &after.Journal)
 	}
 	if t := s.current; t != nil {
-		if t.object != nil && made.key.name == t.object.record {
+		if t.object != nil && made.key.name == t.recordName() {
 			t.recordLost = false // it works with what is there
 		}
 		if before, ok := made.before.(*v1alpha1.PaymentRecord); ok && after.Journal.Phase == v1alpha1.RecordSubmitting &&
@@ -348,11 +360,14 @@ func hashOf(plan *v1alpha1.PaymentPlan) string {
 // sending judges a request at the instant at which it leaves, and remembers begins and ends.
 func (s *sim) sending(t *task, operation, wallet string, body []byte) *moneyCall {
 	isBegin, isEnd := strings.HasSuffix(operation, "-begin"), strings.HasSuffix(operation, "-end")
+	if operation == settleCall {
+		isEnd = true
+	}
 	if !isBegin && !isEnd {
 		return nil
 	}
 	now := s.clock.Now()
-	c := &moneyCall{task: t, operation: operation, wallet: wallet, record: t.object.record, attempt: t.began, end: isEnd, at: now}
+	c := &moneyCall{task: t, operation: operation, wallet: wallet, record: t.recordName(), attempt: t.began, end: isEnd, at: now}
 	if isEnd && t.ahead != nil {
 		c.attempt = t.ahead.attempt
 	}
@@ -364,9 +379,12 @@ func (s *sim) sending(t *task, operation, wallet string, body []byte) *moneyCall
 	if s.judge.watching {
 		s.judge.writes = append(s.judge.writes, "U "+operation)
 	}
-	if isBegin {
+	switch {
+	case operation == settleCall:
+		s.sendingSettle(c, earlier)
+	case isBegin:
 		s.sendingBegin(c, earlier)
-	} else {
+	default:
 		s.sendingEnd(c, earlier, body)
 	}
 	return c
@@ -451,6 +469,7 @@ func (s *sim) answered(c *moneyCall, a *answer, injected error) {
 	c.answered, c.status = injected == nil, a.status
 	c.notSent = a.notSent()
 	c.clean = injected == nil && a.clean(c.operation)
+	c.body = a.body
 	switch {
 	case c.end && c.unclear():
 		s.doubt(c.record, "an end without a clear answer")
@@ -491,6 +510,7 @@ func (s *sim) final() {
 	s.judgePlans()
 	s.judgeBudget()
 	s.judgeInvoices()
+	s.judgeSettlements()
 	s.judgeObjects()
 	s.count()
 	if len(s.failures) == 0 {

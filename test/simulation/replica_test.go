@@ -43,7 +43,7 @@ type replica struct {
 	failures []int
 }
 
-var watchedKinds = []string{"Wallet", "LightningInvoice", "LightningPayment", "OnchainSend", "PaymentApproval"}
+var watchedKinds = []string{"Wallet", "LightningInvoice", "LightningPayment", "OnchainSend", "Settlement", "PaymentApproval"}
 
 // start starts a process: its caches are filled, and everything is reconciled once.
 func (s *sim) start(r *replica) {
@@ -116,6 +116,8 @@ func (s *sim) reconcile(r *replica, o *object) {
 			t.result, t.err = controllers.Payment.Reconcile(ctx, request)
 		case "OnchainSend":
 			t.result, t.err = controllers.Send.Reconcile(ctx, request)
+		case "Settlement":
+			t.result, t.err = controllers.Settle.Reconcile(ctx, request)
 		case observedKind:
 			t.result, t.err = controllers.Observe.Reconcile(ctx, request)
 		}
@@ -127,7 +129,7 @@ func (s *sim) finished(t *task) {
 	r, i := t.replica, t.object.index
 	if t.crashed {
 		if t.ahead != nil {
-			s.doubt(t.object.record, "a crash after the write-ahead")
+			s.doubt(t.recordName(), "a crash after the write-ahead")
 		}
 		return
 	}
@@ -263,6 +265,9 @@ func (c *replicaClient) call(name string, do func() error) error {
 	s.tick()
 	if injected := s.cross(name, true); injected != nil {
 		s.note("%s K %s: answer lost (%v)", s.current.name, name, injected)
+		if ahead := s.current.ahead; ahead != nil && s.current.object.key.kind == "Settlement" {
+			s.doubt(ahead.record, "a write-ahead whose answer was lost")
+		}
 		return injected
 	}
 	if s.tracing {

@@ -37,6 +37,8 @@ type sim struct {
 	seed     uint64
 	mutation mutation
 	random   *rand.Rand
+	// extra is what is drawn for what only some seeds have: the others stay as they are.
+	extra    *rand.Rand
 	clock    *virtualClock
 	api      *apiServer
 	service  *sandbox.Server
@@ -96,6 +98,8 @@ type object struct {
 	// payAt is when the payer of an invoice pays it, zero for not; payAfter how long after it was readable, negative for never.
 	payAt    time.Time
 	payAfter time.Duration
+	// depositSats come in at the wallet's address when the object is declared.
+	depositSats int64
 }
 
 // rests reports whether there is an end to what is done for the object: wallets are looked at for ever.
@@ -147,7 +151,7 @@ var begin = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // newWorld makes a cluster with nothing in it.
 func newWorld(seed uint64, broken mutation, tracing bool) *sim {
-	s := &sim{seed: seed, mutation: broken, tracing: tracing, random: rand.New(rand.NewPCG(seed, 0x7574657865))}
+	s := &sim{seed: seed, mutation: broken, tracing: tracing, random: rand.New(rand.NewPCG(seed, 0x7574657865)), extra: rand.New(rand.NewPCG(seed, 0x6578747261))}
 	s.clock = &virtualClock{clocktesting.NewFakeClock(begin), s}
 	s.api = newAPIServer(s.clock)
 	s.api.written = s.wrote
@@ -291,6 +295,19 @@ func (s *sim) plan() {
 	if s.seed%4 == 2 && s.shards == nil { // who declares what refers to a LightningInvoice that moved away waits for as long as that is gone
 		s.planReferences(wallets)
 	}
+	if s.has(settlements, 20) {
+		s.planSettlements(wallets)
+	}
+}
+
+// extra is what only some seeds have beside payments and invoices.
+type extra int
+
+const settlements extra = iota + 1
+
+// has reports whether the seed has that extra: so many seeds of a hundred do, and each of a mutation that asks for it.
+func (s *sim) has(what extra, percent int) bool {
+	return s.extra.IntN(100) < percent || s.mutation.extra == what
 }
 
 // lightningOrder is the payment of a fresh invoice.
