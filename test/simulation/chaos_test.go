@@ -243,7 +243,7 @@ func (s *sim) strip(o *object) {
 	s.note("the status of %s is stripped", o.key)
 	if issued, ok := s.api.current(o.key).(*v1alpha1.LightningInvoice); ok && s.recordOf(invoice.RecordName(string(issued.UID))) == nil {
 		if of := s.issuingOf(string(issued.UID)); of.text != "" {
-			*of = issuing{} // its record was lost before, and nothing is left of what was issued
+			s.forgetIssued(string(issued.UID)) // its record was lost before, and nothing is left of what was issued
 		}
 	}
 	s.api.update(o.key, true, func(object client.Object) {

@@ -60,7 +60,7 @@ func newJudge() judge {
 // stats counts what happened in runs.
 type stats struct {
 	kubeCalls, serviceCalls, crashes, pauses, kubeFaults, serviceFaults, begins, ends, unclear, repeats, moved, unknown, failed, succeeded int
-	invoices, settled, losses, resolved, approvals, pins, recordsLost, told, settles, channels                                             int
+	invoices, settled, losses, resolved, approvals, pins, recordsLost, told, settles, channels, renewed                                    int
 }
 
 func (a *stats) add(b stats) {
@@ -88,16 +88,17 @@ func (a *stats) add(b stats) {
 	a.told += b.told
 	a.settles += b.settles
 	a.channels += b.channels
+	a.renewed += b.renewed
 }
 
 func (a *stats) String() string {
 	return fmt.Sprintf("%d calls of the API server, %d of the service; faults that struck: %d at the service, %d at the API server, %d crashes, %d pauses; "+
 		"%d begins, %d ends, of them %d without a clear answer and %d repetitions; payments: %d moved money, records %d Succeeded, %d Failed or Cancelled, %d Unknown; "+
 		"%d invoices shown, %d Settled; all records lost %d times; %d words of people; %d approvals given; %d references to invoices resolved; one record lost %d times; %d resources looked at because a process said so; "+
-		"%d settle calls, %d channels opened by them",
+		"%d settle calls, %d channels opened by them; %d invoices renewed",
 		a.kubeCalls, a.serviceCalls, a.serviceFaults, a.kubeFaults, a.crashes, a.pauses, a.begins, a.ends, a.unclear, a.repeats, a.moved,
 		a.succeeded, a.failed, a.unknown, a.invoices, a.settled, a.losses, a.resolved,
-		a.approvals, a.pins, a.recordsLost, a.told, a.settles, a.channels)
+		a.approvals, a.pins, a.recordsLost, a.told, a.settles, a.channels, a.renewed)
 }
 
 // count sums a run up.
@@ -139,6 +140,9 @@ func (s *sim) count() {
 	for _, uid := range s.judge.uids {
 		if of := s.judge.issued[uid]; of.text != "" {
 			sum.invoices++
+			if len(uid) > uidLength {
+				sum.renewed++
+			}
 		}
 	}
 	if s.judge.loss != nil {
@@ -337,6 +341,9 @@ func (s *sim) keepsIDs(made change) {
 		was, is = []string{b.Status.PaymentHash, b.Status.RequestID, hashOf(b.Status.Plan)}, []string{a.Status.PaymentHash, a.Status.RequestID, hashOf(a.Status.Plan)}
 	case *v1alpha1.LightningInvoice:
 		b := made.before.(*v1alpha1.LightningInvoice)
+		if a.Status.Renewals != b.Status.Renewals {
+			return // which is another invoice
+		}
 		was = []string{b.Status.PaymentRequest, b.Status.PaymentHash, b.Status.RequestID}
 		is = []string{a.Status.PaymentRequest, a.Status.PaymentHash, a.Status.RequestID}
 	case *v1alpha1.OnchainSend:
@@ -510,6 +517,7 @@ func (s *sim) final() {
 	s.judgePlans()
 	s.judgeBudget()
 	s.judgeInvoices()
+	s.judgeRenewals()
 	s.judgeSettlements()
 	s.judgeObjects()
 	s.count()

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"bytes"
 	"regexp"
 	"slices"
 	"strings"
@@ -291,6 +292,27 @@ func TestEachRuleIsNeeded(t *testing.T) {
 		"permit: what may be settled is taken from a cache": {
 			mutation: mutation{tune: func(c *controller.Controllers) { c.Settle.Reader = c.Settle.Client }, extra: settlements},
 			caughtBy: []string{"permit"}, within: 20,
+		},
+		"renewal: an invoice reads as expired that can be paid": {
+			mutation: mutation{answer: func(_ *sim, _ *task, operation string, a *answer) {
+				if strings.HasPrefix(operation, "receive-request/") {
+					a.body = bytes.Replace(a.body, []byte(`"status":"OPEN"`), []byte(`"status":"EXPIRED"`), 1)
+				}
+			}, extra: renewals}, caughtBy: []string{"renewal"}, within: 20,
+		},
+		"renewal: the history is not kept": {
+			mutation: mutation{rules: rules{rewrites: func(object client.Object) {
+				if issued, ok := object.(*v1alpha1.LightningInvoice); ok {
+					issued.Status.History = nil
+				}
+			}}, extra: renewals}, caughtBy: []string{"renewal"}, within: 20,
+		},
+		"renewal: every invoice that is paid settles it": {
+			mutation: mutation{rules: rules{rewrites: func(object client.Object) {
+				if record, ok := object.(*v1alpha1.PaymentRecord); ok && record.Journal.Reason == v1alpha1.EventUnattributedReceipt {
+					record.Journal.Reason = v1alpha1.ReasonSettled
+				}
+			}}, extra: renewals}, caughtBy: []string{"renewal"}, within: 60,
 		},
 		"I14: an end is never repeated": {
 			mutation: mutation{policy: func(p *payment.Policy) { p.MaxEndCalls = 1 }, faults: []sandbox.Fault{

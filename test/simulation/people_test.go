@@ -48,7 +48,7 @@ func (s *sim) loseRecords() {
 		}
 		issued, isInvoice := held.(*v1alpha1.LightningInvoice)
 		if isInvoice && issued.Status.PaymentRequest == "" {
-			*s.issuingOf(string(issued.UID)) = issuing{} // only the record said what was issued
+			s.forgetIssued(string(issued.UID)) // only the record said what was issued
 		}
 		if wallet, ok := held.(*v1alpha1.Wallet); ok {
 			xpub := wallet.Status.XpubVanilla
@@ -61,7 +61,7 @@ func (s *sim) loseRecords() {
 		}
 		s.strip(o)
 		if isInvoice {
-			*s.issuingOf(string(issued.UID)) = issuing{} // nothing is left of what was issued
+			s.forgetIssued(string(issued.UID)) // nothing is left of what was issued
 		}
 	}
 	s.judge.calls = map[string][]*moneyCall{} // none of them can land any more when the operator is back

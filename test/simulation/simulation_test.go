@@ -213,6 +213,44 @@ func TestOneRecordLost(t *testing.T) {
 	}
 }
 
+// TestExtras has all of what else only some seeds have in each of a few: 30 seeds of each kind, or SEEDS from FIRST on.
+func TestExtras(t *testing.T) {
+	count, asked := environment(t, "SEEDS")
+	if !asked {
+		count = 30
+	}
+	first, ok := environment(t, "FIRST")
+	if !ok {
+		first = 1
+	}
+	for name, tc := range map[string]struct {
+		extra
+		happened func(*stats) int
+	}{
+		"Settlements": {settlements, func(sum *stats) int { return sum.settles }},
+		"renewals":    {renewals, func(sum *stats) int { return sum.renewed }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mutex sync.Mutex
+			var sum stats
+			inParallel(count, func(i uint64) bool {
+				s := runSeed(first+i, mutation{extra: tc.extra}, false)
+				mutex.Lock()
+				defer mutex.Unlock()
+				sum.add(s.judge.stats)
+				for _, f := range s.failures {
+					t.Errorf("seed %d: %s: %s", s.seed, f.oracle, f.text)
+				}
+				return true
+			})
+			t.Log(&sum)
+			if happened := uint64(tc.happened(&sum)); happened < count/2 {
+				t.Errorf("it happened %d times: too little for this to mean anything", happened)
+			}
+		})
+	}
+}
+
 func firstDifference(first, second string) string {
 	one, other := strings.Split(first, "\n"), strings.Split(second, "\n")
 	for i := range min(len(one), len(other)) {

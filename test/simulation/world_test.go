@@ -98,6 +98,8 @@ type object struct {
 	// payAt is when the payer of an invoice pays it, zero for not; payAfter how long after it was readable, negative for never.
 	payAt    time.Time
 	payAfter time.Duration
+	// payer is of an invoice that renews; nil for others.
+	payer *payer
 	// depositSats come in at the wallet's address when the object is declared.
 	depositSats int64
 }
@@ -298,12 +300,22 @@ func (s *sim) plan() {
 	if s.has(settlements, 20) {
 		s.planSettlements(wallets)
 	}
+	percent := 1 // where nothing tells of news each invoice that may be paid late is looked at every minute
+	if s.seed%3 == 0 {
+		percent = 5
+	}
+	if s.has(renewals, percent) {
+		s.planRenewal(wallets)
+	}
 }
 
 // extra is what only some seeds have beside payments and invoices.
 type extra int
 
-const settlements extra = iota + 1
+const (
+	settlements extra = iota + 1
+	renewals
+)
 
 // has reports whether the seed has that extra: so many seeds of a hundred do, and each of a mutation that asks for it.
 func (s *sim) has(what extra, percent int) bool {
@@ -468,6 +480,7 @@ func (s *sim) calm() {
 	}
 	s.decidePlans()
 	s.payOffers()
+	s.payRenewals()
 	for _, o := range s.orders {
 		if o.kind == v1alpha1.RecordLightningPayment && o.key != "" {
 			_ = s.service.SetPayee(o.key, sandbox.PayeeSettles)
