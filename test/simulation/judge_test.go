@@ -47,6 +47,9 @@ type judge struct {
 	// loss is nil where no records were lost; resolved are the records of which a person said what became of the payment.
 	loss     *loss
 	resolved map[string]bool
+	// sendWrites counts writes of records of on-chain sends. halved tells that some of those were lost.
+	sendWrites int
+	halved     bool
 	// losing is the record that somebody is just deleting.
 	losing string
 	// held are what waits for somebody to look after lost records: nobody looks at it before, although its time may run out.
@@ -261,6 +264,10 @@ func (s *sim) wroteRecord(made change) {
 	}
 	after := made.after.(*v1alpha1.PaymentRecord)
 	s.scan("a record", string(made.text))
+	if after.Spec.Kind == v1alpha1.RecordOnchainSend {
+		s.judge.sendWrites++
+		s.madeAnew(made)
+	}
 	switch after.Spec.Kind {
 	case v1alpha1.RecordLightningInvoice:
 		s.readable(strings.TrimPrefix(made.key.name, "in-"), after.Spec.PaymentRequest)
@@ -538,7 +545,7 @@ func (s *sim) recordOf(name string) *v1alpha1.PaymentRecord {
 func (s *sim) judgeOrder(o *order) {
 	moved := s.service.Moved(o.key)
 	s.note("order %s of %d sat: moved %d times", short(o.key), o.sats, len(moved))
-	if s.judge.loss != nil && s.judge.loss.again[o] {
+	if s.judge.loss != nil && s.judge.loss.again[o] || o.again {
 		return // nothing was left to tell that it was sent
 	}
 	if len(moved) > 1 && !(s.judge.loss != nil && o.ofSeveralWallets()) {
@@ -558,6 +565,9 @@ func (s *sim) judgeOrder(o *order) {
 	lightning := o.kind == v1alpha1.RecordLightningPayment
 	if (o.recordLost || s.judge.loss != nil && lightning) && (s.saysSucceeded(o) || slices.ContainsFunc(o.objects, func(object *object) bool { return s.api.current(object.key) == nil })) {
 		return // it is not made anew for what is over, or gone
+	}
+	if o.recordLost && !lightning {
+		return // it is not made anew: nobody knows what became of it
 	}
 	if s.judge.loss != nil && (!lightning || s.saysSucceeded(o) || s.waitsSinceLoss(o)) {
 		return // its record was lost and is not made anew
@@ -751,7 +761,7 @@ func (s *sim) judgeObjects() {
 			s.check("I2", record != nil && record.Journal.Phase == v1alpha1.RecordSucceeded ||
 				(s.judge.loss != nil || o.order.recordLost) && len(s.service.Moved(o.order.key)) > 0, "%s says Succeeded, its record does not", o.key)
 		case phase == v1alpha1.PaymentUnknown:
-			s.check("I14", record != nil && record.Journal.Phase == v1alpha1.RecordUnknown, "%s says Unknown, its record does not", o.key)
+			s.check("I14", o.order.recordLost || record != nil && record.Journal.Phase == v1alpha1.RecordUnknown, "%s says Unknown, its record does not", o.key)
 		case phase == v1alpha1.PaymentFailed:
 			held := record != nil && record.Journal.Holder.Name == o.key.name
 			// One that a cache showed after it was replaced may have claimed the record again, and let it go.

@@ -314,6 +314,13 @@ func TestEachRuleIsNeeded(t *testing.T) {
 				}
 			}}, extra: renewals}, caughtBy: []string{"renewal"}, within: 60,
 		},
+		"journal: a status does not tell that a record was lost": {
+			mutation: mutation{read: func(object client.Object) {
+				if send, ok := object.(*v1alpha1.OnchainSend); ok {
+					send.Status.RecordRef = ""
+				}
+			}, extra: halves}, caughtBy: []string{"journal"}, within: 60,
+		},
 		"I14: an end is never repeated": {
 			mutation: mutation{policy: func(p *payment.Policy) { p.MaxEndCalls = 1 }, faults: []sandbox.Fault{
 				{Kind: sandbox.FaultDropAnswer, Operation: sandbox.OnchainEnd},

@@ -288,7 +288,7 @@ func (c *replicaClient) Get(_ context.Context, key client.ObjectKey, object clie
 		}
 		assign(object, found)
 		if wanted == s.current.object.key {
-			s.current.uid = string(object.GetUID())
+			s.current.uid, s.current.cached = string(object.GetUID()), found
 		}
 		if s.mutation.read != nil {
 			s.mutation.read(object)

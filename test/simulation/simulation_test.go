@@ -227,8 +227,9 @@ func TestExtras(t *testing.T) {
 		extra
 		happened func(*stats) int
 	}{
-		"Settlements": {settlements, func(sum *stats) int { return sum.settles }},
-		"renewals":    {renewals, func(sum *stats) int { return sum.renewed }},
+		"Settlements":              {settlements, func(sum *stats) int { return sum.settles }},
+		"half of the records lost": {halves, func(sum *stats) int { return 4 * sum.recordsLost }},
+		"renewals":                 {renewals, func(sum *stats) int { return sum.renewed }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var mutex sync.Mutex

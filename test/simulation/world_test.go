@@ -67,6 +67,8 @@ type sim struct {
 	budget  int
 	toMake  []*object
 	faults  []*kubeFault
+	// losesAfter is after how many writes of records of on-chain sends some of those records are lost; 0 for never.
+	losesAfter int
 	// script is the faults of a run in which nothing is left to chance; nil for others.
 	script *script
 
@@ -116,8 +118,8 @@ type order struct {
 	destination string
 	startBefore time.Time
 	objects     []*object
-	// recordLost tells that the record of its payment was deleted.
-	recordLost bool
+	// recordLost tells that the record of its payment was deleted, again that an on-chain send was then made anew, since nothing told of it.
+	recordLost, again bool
 }
 
 // accountKeys are the extended private keys of two wallets: what a Secret holds, and a canary. Signing with a mnemonic would spend most of
@@ -307,6 +309,9 @@ func (s *sim) plan() {
 	if s.has(renewals, percent) {
 		s.planRenewal(wallets)
 	}
+	if s.has(halves, 4) && s.dailySats == 0 { // the budget is counted from records
+		s.losesAfter = 1 + s.extra.IntN(12)
+	}
 }
 
 // extra is what only some seeds have beside payments and invoices.
@@ -315,6 +320,7 @@ type extra int
 const (
 	settlements extra = iota + 1
 	renewals
+	halves
 )
 
 // has reports whether the seed has that extra: so many seeds of a hundred do, and each of a mutation that asks for it.
