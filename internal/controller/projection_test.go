@@ -281,6 +281,7 @@ func TestProjectionWithShippedRights(t *testing.T) {
 	w.syncWallet()
 	object := w.open("order")
 	object.Spec.PublishTo = &v1alpha1.InvoiceTarget{ConfigMapRef: &v1alpha1.TargetReference{Name: "pay"}}
+	w.api = apiClient // this projector writes past it
 	operator := asOperator(t)
 	projector := &controller.Projector{Client: operator, Reader: operator}
 	obstacle, err := projector.Project(t.Context(), object, &object.Status, w.clock.Now())

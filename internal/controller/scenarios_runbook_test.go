@@ -41,6 +41,7 @@ func newRunbook(t *testing.T) *runbook {
 		t.Fatal(err)
 	}
 	b := &runbook{world: newService(t, sandbox.Documented), root: root, text: string(text), kubeconfigs: map[string]string{}}
+	b.api = apiClient // people write with kubectl
 	b.operator, b.namespace = testkit.OperatorNamespace, "treasury"
 	for _, name := range []string{b.operator, b.namespace} {
 		b.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})

@@ -43,7 +43,7 @@ var (
 
 func TestMain(m *testing.M) {
 	// Cases wait for the API server more than they work. -parallel on the command line counts more.
-	if err := flag.Set("test.parallel", "3"); err != nil {
+	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
 	flag.Parse()
@@ -78,7 +78,8 @@ const mnemonic = "split capable text loop dream live outside suspect eight carry
 
 // world is a namespace with a wallet, a sandbox, and controllers on a clock that only the test moves.
 type world struct {
-	t         *testing.T
+	t *testing.T
+	// api reads again only what may have changed: see remembering. A test that writes past it reads from apiClient.
 	api       client.WithWatch
 	sandbox   *sandbox.Server
 	url       string
@@ -121,7 +122,7 @@ func newWorld(t *testing.T, profile sandbox.Profile, change ...func(*sandbox.Opt
 func newService(t *testing.T, profile sandbox.Profile, change ...func(*sandbox.Options)) *world {
 	t.Helper()
 	// The API server stamps objects with the real time; the clock starts there and runs ahead.
-	w := &world{t: t, api: apiClient, clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second))}
+	w := &world{t: t, api: remembering(apiClient), clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second))}
 	options := sandbox.Options{Profile: profile, Clock: w.clock, Seed: 7, Sleep: func(context.Context, time.Duration) {}}
 	for _, f := range change {
 		f(&options)
@@ -246,6 +247,9 @@ func (w *world) call(call kubeCall) error {
 func (w *world) intercepted(cached bool) client.WithWatch {
 	return interceptor.NewClient(w.api, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+			if !cached {
+				c = apiClient
+			}
 			return w.call(kubeCall{verb: "get", key: key, cached: cached, object: object, do: func() error { return c.Get(ctx, key, object, opts...) }})
 		},
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
