@@ -46,6 +46,8 @@ type rules struct {
 	overwrites func(objectKey) bool
 	// swallows says which patches are answered as if they were stored, and are not.
 	swallows func(before, after client.Object) bool
+	// undeletes lists PaymentSignatures that were deleted.
+	undeletes bool
 	// rewrites changes what is stored.
 	rewrites func(client.Object)
 }
@@ -83,6 +85,8 @@ func kindOf(object any) string {
 		return "PaymentRecord"
 	case *v1alpha1.PaymentApproval, *v1alpha1.PaymentApprovalList:
 		return "PaymentApproval"
+	case *v1alpha1.PaymentSignature, *v1alpha1.PaymentSignatureList:
+		return "PaymentSignature"
 	case *v1alpha1.LightningPayment:
 		return "LightningPayment"
 	case *v1alpha1.OnchainSend:
@@ -154,6 +158,26 @@ func (a *apiServer) listApprovals(list *v1alpha1.PaymentApprovalList, options *c
 		}
 		if found, ok := a.current(key).(*v1alpha1.PaymentApproval); ok && found.Spec.PaymentRef.UID == uid {
 			list.Items = append(list.Items, *found.DeepCopy())
+		}
+	}
+}
+
+// listSignatures lists the PaymentSignatures of one payment, by its UID.
+func (a *apiServer) listSignatures(list *v1alpha1.PaymentSignatureList, options *client.ListOptions) {
+	uid, selected := options.FieldSelector.RequiresExactMatch("spec.paymentRef.uid")
+	if !selected {
+		panic("PaymentSignatures are listed of one payment")
+	}
+	for _, key := range a.keys {
+		if key.kind != "PaymentSignature" || key.namespace != options.Namespace {
+			continue
+		}
+		found := a.current(key)
+		if found == nil && a.rules.undeletes {
+			found = (*a.objects[key])[0].object
+		}
+		if given, ok := found.(*v1alpha1.PaymentSignature); ok && given.Spec.PaymentRef.UID == uid {
+			list.Items = append(list.Items, *given.DeepCopy())
 		}
 	}
 }

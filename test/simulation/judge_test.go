@@ -63,7 +63,7 @@ func newJudge() judge {
 // stats counts what happened in runs.
 type stats struct {
 	kubeCalls, serviceCalls, crashes, pauses, kubeFaults, serviceFaults, begins, ends, unclear, repeats, moved, unknown, failed, succeeded int
-	invoices, settled, losses, resolved, approvals, pins, recordsLost, told, settles, channels, renewed                                    int
+	invoices, settled, losses, resolved, approvals, pins, recordsLost, told, settles, channels, renewed, signed                            int
 }
 
 func (a *stats) add(b stats) {
@@ -92,16 +92,17 @@ func (a *stats) add(b stats) {
 	a.settles += b.settles
 	a.channels += b.channels
 	a.renewed += b.renewed
+	a.signed += b.signed
 }
 
 func (a *stats) String() string {
 	return fmt.Sprintf("%d calls of the API server, %d of the service; faults that struck: %d at the service, %d at the API server, %d crashes, %d pauses; "+
 		"%d begins, %d ends, of them %d without a clear answer and %d repetitions; payments: %d moved money, records %d Succeeded, %d Failed or Cancelled, %d Unknown; "+
 		"%d invoices shown, %d Settled; all records lost %d times; %d words of people; %d approvals given; %d references to invoices resolved; one record lost %d times; %d resources looked at because a process said so; "+
-		"%d settle calls, %d channels opened by them; %d invoices renewed",
+		"%d settle calls, %d channels opened by them; %d invoices renewed; %d signatures given",
 		a.kubeCalls, a.serviceCalls, a.serviceFaults, a.kubeFaults, a.crashes, a.pauses, a.begins, a.ends, a.unclear, a.repeats, a.moved,
 		a.succeeded, a.failed, a.unknown, a.invoices, a.settled, a.losses, a.resolved,
-		a.approvals, a.pins, a.recordsLost, a.told, a.settles, a.channels, a.renewed)
+		a.approvals, a.pins, a.recordsLost, a.told, a.settles, a.channels, a.renewed, a.signed)
 }
 
 // count sums a run up.
@@ -152,6 +153,7 @@ func (s *sim) count() {
 		sum.losses++
 	}
 	sum.resolved += len(s.judge.resolved)
+	sum.signed += len(s.given)
 	sum.approvals += len(s.consents.given)
 	for _, o := range s.orders {
 		sum.moved += len(s.service.Moved(o.key))
@@ -230,7 +232,7 @@ func (s *sim) wrote(made change) {
 			s.judge.touched[o.record] = true
 		}
 		if made.after != nil {
-			s.scan("the status of "+made.key.name, string(made.text))
+			s.scan("the status of "+made.key.name, s.withoutRequest(string(made.text)))
 			s.keepsIDs(made)
 		}
 		if made.key.kind == "LightningInvoice" {
@@ -249,8 +251,8 @@ func (s *sim) recreateSoon(made change) {
 
 // order of phases within an attempt.
 var phaseRank = map[v1alpha1.RecordPhase]int{
-	v1alpha1.RecordClaimed: 1, v1alpha1.RecordBegan: 2, v1alpha1.RecordSubmitting: 3, v1alpha1.RecordSubmitted: 4,
-	v1alpha1.RecordFailed: 5, v1alpha1.RecordCancelled: 5, v1alpha1.RecordUnknown: 5, v1alpha1.RecordSucceeded: 6, v1alpha1.RecordHeld: 1,
+	v1alpha1.RecordClaimed: 1, v1alpha1.RecordBegan: 2, v1alpha1.RecordAwaitingSignature: 3, v1alpha1.RecordSubmitting: 4, v1alpha1.RecordSubmitted: 5,
+	v1alpha1.RecordFailed: 6, v1alpha1.RecordCancelled: 6, v1alpha1.RecordUnknown: 6, v1alpha1.RecordSucceeded: 7, v1alpha1.RecordHeld: 1,
 }
 
 // wroteRecord checks that a record only goes forward, and keeps what the writing task announced.
@@ -314,7 +316,7 @@ func (s *sim) forward(key objectKey, was, is *v1alpha1.PaymentJournal) {
 		was.Phase == v1alpha1.RecordUnknown && is.Phase != v1alpha1.RecordUnknown && !s.judge.resolved[key.name]:
 		s.fail("I10", "%s: %s after %s, and nobody resolved it", key, is.Phase, was.Phase)
 	case back && is.Attempt > was.Attempt && is.Phase == v1alpha1.RecordBegan && was.Phase == v1alpha1.RecordBegan:
-	case back && is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordBegan || was.Phase == v1alpha1.RecordSubmitting):
+	case back && is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordBegan || was.Phase == v1alpha1.RecordAwaitingSignature || was.Phase == v1alpha1.RecordSubmitting):
 	case back && is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordCancelled || was.Phase == v1alpha1.RecordFailed) && was.SubmittedAt == nil:
 	case back && was.Phase == v1alpha1.RecordFailed && is.Phase == v1alpha1.RecordSubmitted: // a late word of the service
 	case back:
@@ -772,11 +774,12 @@ func (s *sim) judgeObjects() {
 		}
 	}
 	for _, key := range s.api.keys {
-		if key.kind != "Secret" || key.namespace != operator {
+		name, _, isPSBT := strings.Cut(key.name, "-psbt-")
+		if key.kind != "Secret" || key.namespace != operator || !isPSBT {
 			continue
 		}
 		if found := s.api.current(key); found != nil {
-			if record := s.recordOf(key.name[:strings.LastIndex(key.name, "-psbt-")]); record != nil {
+			if record := s.recordOf(name); record != nil {
 				s.note("left: %s of a payment that is %s", key, record.Journal.Phase)
 			}
 		}

@@ -321,6 +321,9 @@ func TestEachRuleIsNeeded(t *testing.T) {
 				}
 			}, extra: halves}, caughtBy: []string{"journal"}, within: 60,
 		},
+		"signed: a signature counts that was deleted": {
+			mutation: mutation{rules: rules{undeletes: true}, extra: signatures}, caughtBy: []string{"signed"}, within: 60,
+		},
 		"I14: an end is never repeated": {
 			mutation: mutation{policy: func(p *payment.Policy) { p.MaxEndCalls = 1 }, faults: []sandbox.Fault{
 				{Kind: sandbox.FaultDropAnswer, Operation: sandbox.OnchainEnd},

@@ -156,7 +156,7 @@ func (s *sim) judgeRenewals() {
 		}
 		uid := string(found.UID)
 		paid, settled, completed := 0, 0, 0
-		for renewal := range int32(8) {
+		for renewal := range int32(v1alpha1.MaxInvoiceHistory) {
 			of, record := s.judge.issued[generationOf(uid, renewal)], s.recordOf(invoice.RenewalRecordName(uid, renewal))
 			if of != nil && of.text != "" && s.paid(of.text) {
 				paid++

@@ -43,7 +43,7 @@ type replica struct {
 	failures []int
 }
 
-var watchedKinds = []string{"Wallet", "LightningInvoice", "LightningPayment", "OnchainSend", "Settlement", "PaymentApproval"}
+var watchedKinds = []string{"Wallet", "LightningInvoice", "LightningPayment", "OnchainSend", "Settlement", "PaymentApproval", "PaymentSignature"}
 
 // start starts a process: its caches are filled, and everything is reconciled once.
 func (s *sim) start(r *replica) {
@@ -186,13 +186,19 @@ func (s *sim) enqueue(r *replica, made change) {
 		r.due[o.index] = s.clock.Now()
 		r.dirty[o.index] = true
 	}
-	if made.key.kind == "PaymentApproval" {
-		approved := made.after
-		if approved == nil {
-			approved = made.before
+	if made.key.kind == "PaymentApproval" || made.key.kind == "PaymentSignature" {
+		given := made.after
+		if given == nil {
+			given = made.before
 		}
-		of := approved.(*v1alpha1.PaymentApproval)
-		if o := s.objectOf(objectKey{of.Spec.PaymentRef.Kind, of.Namespace, of.Spec.PaymentRef.Name}); o != nil {
+		var of v1alpha1.PaymentReference
+		switch given := given.(type) {
+		case *v1alpha1.PaymentApproval:
+			of = given.Spec.PaymentRef
+		case *v1alpha1.PaymentSignature:
+			of = given.Spec.PaymentRef
+		}
+		if o := s.objectOf(objectKey{of.Kind, made.key.namespace, of.Name}); o != nil {
 			add(o)
 		}
 		return
@@ -324,6 +330,11 @@ func (c *replicaClient) List(_ context.Context, list client.ObjectList, options 
 					s.mutation.read(&approvals.Items[i])
 				}
 			}
+			return nil
+		}
+		if signatures, ok := list.(*v1alpha1.PaymentSignatureList); ok {
+			s.api.listSignatures(signatures, &all)
+			s.current.signaturesAt = s.api.revision
 			return nil
 		}
 		s.api.listRecords(list.(*v1alpha1.PaymentRecordList), &all)

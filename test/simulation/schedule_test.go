@@ -39,8 +39,10 @@ type task struct {
 
 	// began and ahead are the last writes of a record by which the task announced a begin, and an end.
 	began int32
-	ahead *writeAhead
-	looks looks
+	// signaturesAt is the revision at which the task last listed what people signed.
+	signaturesAt int64
+	ahead        *writeAhead
+	looks        looks
 	// recordLost tells that the record with which it works was deleted meanwhile.
 	recordLost bool
 }
@@ -208,6 +210,7 @@ func (s *sim) step(limit time.Time) bool {
 		}
 	}
 	s.offerConsent(consider)
+	s.offerSigning(consider)
 	if s.chaotic {
 		if len(s.choices) == 0 {
 			at := next

@@ -183,7 +183,7 @@ func (s *sim) judgeSettlements() {
 func (s *sim) judgeSettlementRecord(record *v1alpha1.PaymentRecord, call *moneyCall) {
 	phase := record.Journal.Phase
 	if call == nil {
-		s.check("settle", phase == v1alpha1.RecordClaimed || phase == v1alpha1.RecordFailed || phase == v1alpha1.RecordUnknown && s.judge.doubts[record.Name] != "",
+		s.check("settle", phase == v1alpha1.RecordClaimed || phase == v1alpha1.RecordSubmitting || phase == v1alpha1.RecordFailed || phase == v1alpha1.RecordUnknown && s.judge.doubts[record.Name] != "",
 			"the Settlement %s is %s, and the service was never asked", record.Name, phase)
 		return
 	}

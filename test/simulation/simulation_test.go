@@ -23,8 +23,8 @@ func TestMain(m *testing.M) {
 }
 
 // runSeed runs one seed and returns what is left of it.
-func runSeed(seed uint64, broken mutation, tracing bool) *sim {
-	s := newSim(seed, broken, tracing)
+func runSeed(seed uint64, broken mutation, tracing bool) (s *sim) {
+	s = newSim(seed, broken, tracing)
 	defer func() {
 		if cause := recover(); cause != nil {
 			s.fail("panic", "%v\n%s", cause, debug.Stack())
@@ -229,6 +229,7 @@ func TestExtras(t *testing.T) {
 	}{
 		"Settlements":              {settlements, func(sum *stats) int { return sum.settles }},
 		"half of the records lost": {halves, func(sum *stats) int { return 4 * sum.recordsLost }},
+		"signed by people":         {signatures, func(sum *stats) int { return sum.signed }},
 		"renewals":                 {renewals, func(sum *stats) int { return sum.renewed }},
 	} {
 		t.Run(name, func(t *testing.T) {

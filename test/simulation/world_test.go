@@ -67,6 +67,9 @@ type sim struct {
 	budget  int
 	toMake  []*object
 	faults  []*kubeFault
+	// byHand tells that people sign the payments of the wallets, given what they gave.
+	byHand bool
+	given  []*signature
 	// losesAfter is after how many writes of records of on-chain sends some of those records are lost; 0 for never.
 	losesAfter int
 	// script is the faults of a run in which nothing is left to chance; nil for others.
@@ -97,6 +100,9 @@ type object struct {
 	// refused tells that nobody approves it, askedAgain when people are asked for the next approval.
 	refused    bool
 	askedAgain time.Time
+	// signAt is when somebody signs what the object asks for, signing the attempt.
+	signAt  time.Time
+	signing int32
 	// payAt is when the payer of an invoice pays it, zero for not; payAfter how long after it was readable, negative for never.
 	payAt    time.Time
 	payAfter time.Duration
@@ -204,6 +210,7 @@ func newSim(seed uint64, broken mutation, tracing bool) *sim {
 	case 3:
 		s.dailySats = 45_000 // of about 60,000 that are ordered
 	}
+	s.byHand = s.has(signatures, 4)
 	for i := range 1 + s.random.IntN(2) {
 		s.addWallet(fmt.Sprintf("wallet-%d", i), walletKeys[i], profile)
 	}
@@ -246,6 +253,9 @@ func (s *sim) addWallet(name string, keys accountKeys, profile v1alpha1.ServerPr
 	}
 	if s.demandsConsent() {
 		wallet.Spec.Limits = &v1alpha1.WalletLimits{RequireApprovalAboveSats: &s.consents.aboveSats, RequiredApprovals: &s.consents.required}
+	}
+	if s.byHand {
+		s.signByHand(wallet, keys, name)
 	}
 	s.mustCreate(wallet)
 	s.addObject(&object{key: keyOf(wallet), wallet: name, made: wallet})
@@ -321,6 +331,7 @@ const (
 	settlements extra = iota + 1
 	renewals
 	halves
+	signatures
 )
 
 // has reports whether the seed has that extra: so many seeds of a hundred do, and each of a mutation that asks for it.
@@ -539,6 +550,9 @@ func (s *sim) unrest() string {
 		}
 		if s.demandsConsent() && s.asksForConsent(o) {
 			open = append(open, o.key.String()+" is to be approved")
+		}
+		if s.requestOf(o) != nil {
+			open = append(open, o.key.String()+" is to be signed")
 		}
 	}
 	return strings.Join(open, ", ")
