@@ -210,7 +210,7 @@ func newSim(seed uint64, broken mutation, tracing bool) *sim {
 	case 3:
 		s.dailySats = 45_000 // of about 60,000 that are ordered
 	}
-	s.byHand = s.has(signatures, 4)
+	s.byHand = s.has(signatures, 2)
 	for i := range 1 + s.random.IntN(2) {
 		s.addWallet(fmt.Sprintf("wallet-%d", i), walletKeys[i], profile)
 	}
@@ -309,17 +309,17 @@ func (s *sim) plan() {
 	if s.seed%4 == 2 && s.shards == nil { // who declares what refers to a LightningInvoice that moved away waits for as long as that is gone
 		s.planReferences(wallets)
 	}
-	if s.has(settlements, 20) {
+	if s.has(settlements, 10) {
 		s.planSettlements(wallets)
 	}
-	percent := 1 // where nothing tells of news each invoice that may be paid late is looked at every minute
+	percent := 0 // where nothing tells of news each invoice that may be paid late is looked at every minute: TestExtras does that
 	if s.seed%3 == 0 {
-		percent = 5
+		percent = 3
 	}
 	if s.has(renewals, percent) {
 		s.planRenewal(wallets)
 	}
-	if s.has(halves, 4) && s.dailySats == 0 { // the budget is counted from records
+	if s.has(halves, 2) && s.dailySats == 0 { // the budget is counted from records
 		s.losesAfter = 1 + s.extra.IntN(12)
 	}
 }
