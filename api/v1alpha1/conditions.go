@@ -231,6 +231,8 @@ const (
 	// EventForeignWriter tells that the service lists payments from the wallet, or from its node, that no record knows: another client or
 	// another cluster pays from it, which is not supported, or records were lost.
 	EventForeignWriter = "ForeignWriter"
+	// EventShardUnserved tells that the Wallet's label names a shard for which no manager runs, so that nothing happens to it.
+	EventShardUnserved = "ShardUnserved"
 	// EventAssetNotProven tells that a transaction was signed of which it is not proved what becomes of RGB assets, because the Wallet's
 	// spec.signer.assetPolicy is Warn.
 	EventAssetNotProven = "AssetNotProven"

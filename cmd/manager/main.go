@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/zapr"
+	"github.com/prometheus/client_golang/prometheus"
 	uberzap "go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	corev1 "k8s.io/api/core/v1"
@@ -204,12 +205,21 @@ func start(ctx context.Context, f flags) error {
 		SyncInterval: f.walletSyncInterval, Concurrency: f.concurrency, Shard: f.shard,
 		Observer: &observer.Options{MaxInterval: f.observeInterval, LooksPerSecond: f.looksPerSecond},
 	}
+	if f.watchNamespaces != "" {
+		options.Namespaces = f.namespaces()
+	}
 	controllers := controller.New(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("utexo-operator"), options)
 	if err := controllers.SetupWithManager(ctx, mgr, options); err != nil {
 		return err
 	}
-	if err := metrics.Registry.Register(controller.NewPaymentCollector(mgr.GetClient())); err != nil {
-		return fmt.Errorf("setting up metrics: %w", err)
+	collectors := []prometheus.Collector{controller.NewPaymentCollector(controllers.Tally, mgr.GetClient())}
+	if controllers.Unserved != nil {
+		collectors = append(collectors, controllers.Unserved)
+	}
+	for _, collector := range collectors {
+		if err := metrics.Registry.Register(collector); err != nil {
+			return fmt.Errorf("setting up metrics: %w", err)
+		}
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return err

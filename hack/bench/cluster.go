@@ -33,6 +33,7 @@ type cluster struct {
 	dir      string
 	admin    *rest.Config
 	api      client.WithWatch
+	store    *store
 	audit    string
 	stop     func() error
 	accounts map[string]*rest.Config
@@ -55,10 +56,11 @@ func startCluster(ctx context.Context, root, dir string) (_ *cluster, err error)
 	if err := errors.Join(os.WriteFile(policy, []byte(auditPolicy), 0o600), os.WriteFile(c.audit, nil, 0o600)); err != nil {
 		return nil, err
 	}
-	c.admin, _, c.stop, err = testkit.StartControlPlane("audit-policy-file="+policy, "audit-log-path="+c.audit, "audit-log-maxsize=100000")
+	plane, err := testkit.StartWithEtcd("audit-policy-file="+policy, "audit-log-path="+c.audit, "audit-log-maxsize=100000")
 	if err != nil {
 		return nil, err
 	}
+	c.admin, c.stop, c.store = plane.Config, plane.Stop, &store{url: plane.Etcd}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.stop())
@@ -154,12 +156,11 @@ func (c *cluster) awaitWallets(ctx context.Context, namespace string, names ...s
 // clear removes what a run left, so that the next one finds what this one found.
 func (c *cluster) clear(ctx context.Context, namespace string) error {
 	var problems []error
-	for _, kind := range []client.Object{&v1alpha1.LightningInvoice{}, &v1alpha1.LightningPayment{}, &v1alpha1.Wallet{}} {
-		problems = append(problems, c.api.DeleteAllOf(ctx, kind, client.InNamespace(namespace)))
+	for _, resource := range []string{"lightninginvoices", "lightningpayments", "wallets"} {
+		problems = append(problems, c.store.remove(ctx, keyOf(resource, namespace, "")))
 	}
-	for _, kind := range []client.Object{&v1alpha1.PaymentRecord{}, &coordinationv1.Lease{}} {
-		problems = append(problems, c.api.DeleteAllOf(ctx, kind, client.InNamespace(testkit.OperatorNamespace)))
-	}
+	problems = append(problems, c.store.remove(ctx, keyOf("paymentrecords", testkit.OperatorNamespace, "")),
+		c.api.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(testkit.OperatorNamespace)))
 	return errors.Join(problems...)
 }
 

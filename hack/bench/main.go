@@ -37,6 +37,8 @@ type bench struct {
 	invoices, payments, wallets, walletPayments, open, settled, finished int
 	// window is how long nothing happens where that is measured.
 	window time.Duration
+	// unlisted has open invoices measured at a service that lists no payments, too.
+	unlisted bool
 	// warm tells that the API server has issued invoices before.
 	warm bool
 	// profiles is where CPU and heap profiles of the manager go; empty for none.
@@ -94,7 +96,7 @@ func run(ctx context.Context) (err error) {
 	flag.StringVar(&output, "json", "bin/bench/results.json", "where the results go")
 	flag.StringVar(&from, "from", "", "run nothing: read the results from this file")
 	flag.BoolVar(&docs, "docs", false, "write the results into docs/performance.md")
-	flag.BoolVar(&full, "full", false, "the sizes of the targets, for which 20 minutes are too few: -open 10000 -finished 100000 -window 3m")
+	flag.BoolVar(&full, "full", false, "the sizes of the targets, for which 20 minutes are too few: -open 10000 -unlisted=false -finished 100000 -window 3m")
 	flag.DurationVar(&b.latency, "latency", 20*time.Millisecond, "how long the service takes for an answer")
 	flag.IntVar(&b.concurrency, "concurrency", 16, "--concurrency of the manager, and of what it is compared with")
 	flag.IntVar(&b.invoices, "invoices", 3000, "LightningInvoices that are applied at once")
@@ -103,13 +105,15 @@ func run(ctx context.Context) (err error) {
 	flag.IntVar(&b.walletPayments, "wallet-payments", 40, "LightningPayments of each of them")
 	flag.IntVar(&b.open, "open", 2000, "LightningInvoices that are open while nothing happens")
 	flag.IntVar(&b.settled, "settled", 100, "how many of them are paid at once")
+	flag.BoolVar(&b.unlisted, "unlisted", true,
+		"measure open invoices at a service that lists no payments, too, where N of them take up to N/5 seconds to be looked at once")
 	flag.IntVar(&b.finished, "finished", 10_000, "resources that are finished")
 	flag.DurationVar(&b.window, "window", time.Minute, "how long nothing happens where that is measured")
 	flag.StringVar(&b.profiles, "profile", "", "directory for CPU and heap profiles of the manager")
 	flag.DurationVar(&b.profileFor, "profile-seconds", 10*time.Second, "how long a CPU profile is")
 	flag.Parse()
 	if full {
-		b.open, b.finished, b.window = 10_000, 100_000, 3*time.Minute
+		b.open, b.unlisted, b.finished, b.window = 10_000, false, 100_000, 3*time.Minute
 	}
 	chosen, err := choose(only)
 	if err != nil {

@@ -261,7 +261,7 @@ func (v *visitor) visit(ctx context.Context, i int) (took section, err error) {
 	})
 	timed(&took.look, func() error {
 		_, _, lookErr := v.client.SendRequest(ctx, order.PaymentHash)
-		_, listErr := v.client.ListPayments(ctx)
+		listErr := v.client.EachPayment(ctx, func(utexo.Payment) {})
 		return errors.Join(lookErr, listErr)
 	})
 	timed(&took.writes, func() error { return swap(payment.Begin(current.Journal, true, time.Now())) })

@@ -5,7 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/controller"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
 	"github.com/utexo/utexo-operator/internal/unmanaged"
@@ -47,6 +52,31 @@ func (w *world) unmanaged(want int64) []string {
 	return told
 }
 
+// gauges are the series of a metric that a collector tells, by their labels.
+func (w *world) gauges(collector prometheus.Collector, name string) map[string]float64 {
+	w.t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector)
+	families, err := registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	series := map[string]float64{}
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			var labels []string
+			for _, label := range metric.GetLabel() {
+				labels = append(labels, label.GetName()+"="+label.GetValue())
+			}
+			series[strings.Join(labels, ",")] = metric.GetGauge().GetValue()
+		}
+	}
+	return series
+}
+
 // pays has a cluster pay an invoice, and returns its payment hash.
 func (w *world) pays(name string) string {
 	w.t.Helper()
@@ -69,6 +99,10 @@ func TestForeignWriter(t *testing.T) {
 
 	first, second := other.pays("rent"), other.pays("power")
 	told := w.unmanaged(2)
+	if got := w.gauges(controller.NewPaymentCollector(&controller.Tally{}, client.NewNamespacedClient(w.api, w.namespace)), "utexo_payments_unmanaged"); !cmp.Equal(
+		got, map[string]float64{"namespace=" + w.namespace + ",wallet=main": 2}) {
+		t.Errorf("the metric says %v", got)
+	}
 	wallet := w.wallet("main")
 	w.get(wallet)
 	if len(told) != 1 {

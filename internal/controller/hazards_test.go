@@ -681,6 +681,29 @@ func TestHazard09EqualOrdersAreMerged(t *testing.T) {
 	}
 }
 
+// TestEqualOrderDeclaredAgainMeanwhile declares an order that was given up once more, in another process, in the moment in which an equal one
+// takes its place.
+func TestEqualOrderDeclaredAgainMeanwhile(t *testing.T) {
+	w := hazardous(t)
+	w.fault(sandbox.Fault{Kind: sandbox.FaultRefuse, Operation: sandbox.OnchainBegin, Status: 403, Name: "InsufficientFunds"})
+	first := made(w, w.send("january", 20_000).Obj())
+	w.pass(first)
+	w.delete(first)
+	w.pass(first)
+	second, rival := made(w, again(first, w.namespace, "february")), w.rival()
+	w.at("K patch PaymentRecord", false, func() {
+		w.recreate(first)
+		w.passOf(rival, first)
+	})
+	w.pass(second)
+	w.boundary = nil
+	w.rest(second)
+	w.want(second, verdict{"Failed", v1alpha1.ReasonOrderCollision, []string{w.namespace + "/january", "nothing was sent"}})
+	w.rest(first)
+	w.judge(first, once)
+	w.quiet(second)
+}
+
 // TestHazard10EqualOrdersOfTwoWalletsAreMerged is hazard 9 with the wallets of two teams.
 // Needs the record of the order to be of the service, not of the wallet.
 func TestHazard10EqualOrdersOfTwoWalletsAreMerged(t *testing.T) {

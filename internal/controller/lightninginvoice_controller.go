@@ -47,7 +47,7 @@ func (r *LightningInvoiceReconciler) Reconcile(ctx context.Context, request ctrl
 		r.Observe.Forget(who)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if object.Status.Phase == v1alpha1.InvoiceSettled && object.Status.ObservedGeneration == object.Generation {
+	if isSettled(&object) {
 		r.Observe.Forget(who)
 		return r.settled(ctx, &object)
 	}

@@ -293,8 +293,3 @@ func secondsOf(instant *metav1.MicroTime) *metav1.Time {
 	seconds := metav1.NewTime(instant.Truncate(time.Second))
 	return &seconds
 }
-
-// restsForGood reports whether nothing is left to do for a payment: it succeeded, its status says so, and it may go at any time.
-func restsForGood(object client.Object, phase v1alpha1.PaymentPhase, observed int64) bool {
-	return phase == v1alpha1.PaymentSucceeded && observed == object.GetGeneration() && len(object.GetFinalizers()) == 0
-}

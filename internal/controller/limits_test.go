@@ -115,6 +115,46 @@ func TestBudgetRollsOver(t *testing.T) {
 	}
 }
 
+// TestRepetitionCountsFromItsCall suspends a send whose submission was lost on its way, and submits it again days later: what then leaves
+// the wallet counts from then on.
+func TestRepetitionCountsFromItsCall(t *testing.T) {
+	w := limited(t, sandbox.Reference, v1alpha1.WalletLimits{DailySats: new(int64(30_000))})
+	until := w.clock.Now().Add(30 * 24 * time.Hour)
+	w.fault(sandbox.Fault{Kind: sandbox.FaultDropRequest, Operation: sandbox.OnchainEnd})
+	first, second := made(w, w.send("monday", 20_000).ValidUntil(until).Obj()), made(w, w.send("thursday", 19_000).ValidUntil(until).Obj())
+	w.pass(first)
+	w.change(first, func() { first.Spec.Suspend = true })
+	w.clock.Step(72 * time.Hour)
+	w.syncWallet()
+	w.paid(0)
+	w.change(first, func() { first.Spec.Suspend = false })
+	w.rest(first)
+	w.want(first, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+	w.pass(second)
+	w.want(second, verdict{"Pending", v1alpha1.ReasonBudgetExceeded, nil})
+	w.paid(1)
+}
+
+// TestCapDeclaredAnew takes a payment that was not submitted yet out of its record's sight, and declares it again with another fee cap: the
+// record, which is what a budget counts, follows.
+func TestCapDeclaredAnew(t *testing.T) {
+	w := limited(t, sandbox.Documented, v1alpha1.WalletLimits{DailySats: new(int64(20_000))})
+	w.fault(sandbox.Fault{Kind: sandbox.FaultThrottle, Operation: sandbox.PayBegin})
+	pay := made(w, w.payment("rent", w.supplierInvoice(5000)).MaxFeeSats(200).Obj())
+	w.pass(pay)
+	w.change(pay, func() { pay.Finalizers = nil })
+	w.delete(pay)
+	cap := int64(10_000)
+	pay.Spec.MaxFeeSats = &cap
+	w.recreate(pay)
+	w.rest(pay)
+	w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+	if got := w.record(pay).Spec.MaxFeeSats; got != cap {
+		t.Errorf("the record counts a fee of at most %d sat, and up to %d might have left", got, cap)
+	}
+	w.paid(1)
+}
+
 // TestBudgetOfManyRecords adds up more records than the API server gives at once, to the satoshi.
 func TestBudgetOfManyRecords(t *testing.T) {
 	const others, each = 550, 101
@@ -123,11 +163,12 @@ func TestBudgetOfManyRecords(t *testing.T) {
 	rent := made(w, w.payment("rent", w.supplierInvoice(1001)).Obj())
 	w.rest(rent)
 	first := w.record(rent)
-	spent := int64(1001) + *first.Journal.FeeSats
+	spent := first.Journal.Plan.OutflowSats // which is more than the amount and the fee that the service tells
 	for i := range others {
 		record := &v1alpha1.PaymentRecord{Spec: *first.Spec.DeepCopy(), Journal: *first.Journal.DeepCopy()}
 		record.Namespace, record.Name, record.Labels = first.Namespace, fmt.Sprint("ln-", i), first.Labels
 		record.Spec.PaymentHash, record.Spec.AmountSats, record.Journal.FeeSats = fmt.Sprintf("%064x", i), new(int64(each)), new(int64(0))
+		record.Journal.Plan.OutflowSats = each
 		w.create(record)
 		spent += each
 	}
@@ -152,7 +193,7 @@ func TestBudgetOfManyRecords(t *testing.T) {
 
 // TestBudgetUnderFire makes 100 payments at once, by two replicas, against a budget for 10, while answers are lost: exactly 10 are made.
 func TestBudgetUnderFire(t *testing.T) {
-	const payments, budgeted, sats, fee = 100, 10, 1000, 200
+	const payments, budgeted, sats, fee, transaction = 100, 10, 1000, 200, 154
 	for name, faults := range map[string][]sandbox.Fault{
 		"without a fault": nil,
 		"with lost answers and lost requests": {
@@ -162,8 +203,8 @@ func TestBudgetUnderFire(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// What was made counts with its fee of 50 sat, what is under way with its highest: the tenth fits, and the eleventh never.
-			w := limited(t, sandbox.Documented, v1alpha1.WalletLimits{DailySats: new(int64(budgeted*(sats+50) + fee))})
+			// What was made counts with the fee of its transaction, what is under way with its highest: the tenth fits, and the eleventh never.
+			w := limited(t, sandbox.Documented, v1alpha1.WalletLimits{DailySats: new(int64(budgeted*(sats+transaction) + fee))})
 			for _, fault := range faults {
 				w.fault(fault)
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
@@ -495,7 +496,17 @@ var unreadable = map[string]*regexp.Regexp{
 func (r *trial) unknownMetric() float64 {
 	r.t.Helper()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(controller.NewPaymentCollector(client.NewNamespacedClient(r.api, r.namespace)))
+	reader, tally := client.NewNamespacedClient(r.api, r.namespace), &controller.Tally{}
+	for _, list := range []client.ObjectList{&v1alpha1.LightningPaymentList{}, &v1alpha1.OnchainSendList{}} {
+		if err := reader.List(r.t.Context(), list); err != nil {
+			r.t.Fatal(err)
+		}
+		_ = meta.EachListItem(list, func(item runtime.Object) error {
+			tally.OnAdd(item, true)
+			return nil
+		})
+	}
+	registry.MustRegister(controller.NewPaymentCollector(tally, reader))
 	families, err := registry.Gather()
 	if err != nil {
 		r.t.Fatal(err)

@@ -10,21 +10,26 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 )
 
-// PaymentCollector counts payments by kind and phase when it is asked, from the cache.
+// PaymentCollector tells of payments by kind and phase, and of those that no record knows by Wallet, when it is asked.
 type PaymentCollector struct {
-	reader   client.Reader
-	payments *prometheus.Desc
-	unknown  *prometheus.Desc
+	tally     *Tally
+	reader    client.Reader
+	payments  *prometheus.Desc
+	unknown   *prometheus.Desc
+	unmanaged *prometheus.Desc
 }
 
-// NewPaymentCollector returns a collector that reads from a manager's cache.
-func NewPaymentCollector(cached client.Reader) *PaymentCollector {
+// NewPaymentCollector returns a collector of what a tally counts, and of what Wallets in a manager's cache say.
+func NewPaymentCollector(tally *Tally, cached client.Reader) *PaymentCollector {
 	return &PaymentCollector{
-		reader: cached,
+		tally: tally, reader: cached,
 		payments: prometheus.NewDesc("utexo_operator_payments", "Payments by kind and phase.",
 			[]string{"kind", "phase"}, nil),
 		unknown: prometheus.NewDesc("utexo_outcome_unknown",
 			"Payments of which money may have moved and a person has to find out; alert above 0.", []string{"kind"}, nil),
+		unmanaged: prometheus.NewDesc("utexo_payments_unmanaged",
+			"Lightning payments of the last 7 days that left a Wallet, or the node behind its service, and that no record knows; alert above 0. "+
+				"Without a series for a Wallet whose service does not list payments.", []string{"namespace", "wallet"}, nil),
 	}
 }
 
@@ -32,31 +37,29 @@ func NewPaymentCollector(cached client.Reader) *PaymentCollector {
 func (c *PaymentCollector) Describe(descriptions chan<- *prometheus.Desc) {
 	descriptions <- c.payments
 	descriptions <- c.unknown
+	descriptions <- c.unmanaged
 }
 
 // Collect implements prometheus.Collector. What cannot be read now is left out of the answer.
 func (c *PaymentCollector) Collect(into chan<- prometheus.Metric) {
+	for _, kind := range []string{"LightningPayment", "OnchainSend"} {
+		c.count(into, kind, c.tally.phases(kind))
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	var payments v1alpha1.LightningPaymentList
-	if c.reader.List(ctx, &payments, client.UnsafeDisableDeepCopy) == nil {
-		phases := map[v1alpha1.PaymentPhase]int{}
-		for i := range payments.Items {
-			phases[payments.Items[i].Status.Phase]++
-		}
-		c.count(into, "LightningPayment", phases)
+	var wallets v1alpha1.WalletList
+	if c.reader.List(ctx, &wallets, client.UnsafeDisableDeepCopy) != nil { // nothing is changed
+		return
 	}
-	var sends v1alpha1.OnchainSendList
-	if c.reader.List(ctx, &sends, client.UnsafeDisableDeepCopy) == nil {
-		phases := map[v1alpha1.PaymentPhase]int{}
-		for i := range sends.Items {
-			phases[sends.Items[i].Status.Phase]++
+	for i := range wallets.Items {
+		wallet := &wallets.Items[i]
+		if count := unmanagedOf(wallet); count != nil {
+			into <- prometheus.MustNewConstMetric(c.unmanaged, prometheus.GaugeValue, float64(*count), wallet.Namespace, wallet.Name)
 		}
-		c.count(into, "OnchainSend", phases)
 	}
 }
 
-func (c *PaymentCollector) count(into chan<- prometheus.Metric, kind string, phases map[v1alpha1.PaymentPhase]int) {
+func (c *PaymentCollector) count(into chan<- prometheus.Metric, kind string, phases map[v1alpha1.PaymentPhase]int64) {
 	for _, phase := range []v1alpha1.PaymentPhase{
 		v1alpha1.PaymentPending, v1alpha1.PaymentPlanned, v1alpha1.PaymentAwaitingApproval, v1alpha1.PaymentAwaitingSignature,
 		v1alpha1.PaymentSubmitting, v1alpha1.PaymentInFlight, v1alpha1.PaymentSucceeded, v1alpha1.PaymentFailed, v1alpha1.PaymentUnknown,

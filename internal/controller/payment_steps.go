@@ -174,7 +174,14 @@ func (r *pass) claimOrder(ctx context.Context) (bool, error) {
 	}
 	journal := v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: order.Holder}
 	claim, created, err := r.Records.Claim(ctx, order.OrderClaimName(), spec, journal)
-	if err != nil || created || claim.Spec.RecordRef == current.Name {
+	switch {
+	case err != nil || created:
+		return false, err
+	case claim.Spec.RecordRef == current.Name && claim.Journal.Holder == order.Holder && claim.Spec.Wallet == order.Wallet:
+		return false, nil
+	case claim.Spec.RecordRef == current.Name:
+		// It was given up before, and somebody who saw that may be taking the claim over now: who writes to it first has it.
+		_, err := r.Records.Reclaim(ctx, claim, spec, journal)
 		return false, err
 	}
 	holder, err := r.Records.Get(ctx, claim.Spec.RecordRef)

@@ -58,6 +58,8 @@ type Options struct {
 	Concurrency int
 	// Shard is what of the Wallets this manager works on, see package shard; empty for those without a shard.
 	Shard string
+	// Namespaces are those to work in; none for all.
+	Namespaces []string
 	// Observer limits how services are observed; nil for not at all: then each resource looks for itself, and asks again and again whether
 	// it is its turn to be paid.
 	Observer *observer.Options
@@ -78,6 +80,10 @@ type Controllers struct {
 	Queues   *Queues
 	Spender  *spender.Spender
 	Payments *Payments
+	// Unserved is nil where a shard is named: it is of the manager without one.
+	Unserved *ShardWatch
+	// Tally counts payments once the controllers are set up with a manager.
+	Tally *Tally
 }
 
 // New wires the reconcilers. cached may read from a cache, reader must not.
@@ -109,6 +115,12 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Spender: spend, Connector: connector,
 		Budgets: budgets, Policy: options.Policy, Observe: observe, Turns: line,
 	}
+	var unserved *ShardWatch
+	if options.Shard == "" {
+		unserved = &ShardWatch{
+			Reader: reader, Clock: options.Clock, Status: status, Namespace: options.Namespace, Namespaces: options.Namespaces,
+		}
+	}
 	return &Controllers{
 		Wallet: &WalletReconciler{
 			Client: cached, Clock: options.Clock, Status: status, Records: records, Connector: connector, Budgets: budgets,
@@ -136,10 +148,12 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Queues:   queues,
 		Spender:  spend,
 		Payments: payments,
+		Tally:    &Tally{},
+		Unserved: unserved,
 	}
 }
 
-// walletField is the index of resources by the Wallet that they name, as namespace/name.
+// walletField is the index of resources that are not finished by the Wallet that they name, as namespace/name.
 const walletField = "spec.walletRef"
 
 // walletUsers are the kinds that name a Wallet, and where. Each is of the Wallet's shard. A PaymentApproval and a PaymentSignature, which
@@ -175,14 +189,20 @@ func Cached(name string) map[client.Object]cache.ByObject {
 func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	indexer := mgr.GetFieldIndexer()
 	for object, reference := range walletUsers {
-		index := func(o client.Object) []string { return []string{walletKey(o.GetNamespace(), reference(o)).String()} }
+		index := func(o client.Object) []string {
+			if isFinished(o) {
+				return nil
+			}
+			return []string{walletKey(o.GetNamespace(), reference(o)).String()}
+		}
 		if err := indexer.IndexField(ctx, object, walletField, index); err != nil {
 			return fmt.Errorf("indexing by wallet: %w", err)
 		}
 	}
-	c.Wallet.Count = func(ctx context.Context, wallet client.ObjectKey) (*v1alpha1.PaymentCounts, error) {
-		return countPayments(ctx, mgr.GetClient(), wallet)
+	if err := c.Tally.Follow(ctx, mgr.GetCache()); err != nil {
+		return err
 	}
+	c.Wallet.Count = c.Tally.Of
 	setups := []struct {
 		name      string
 		object    client.Object
@@ -202,7 +222,7 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 	for _, setup := range setups {
 		building := ctrl.NewControllerManagedBy(mgr).Named(setup.name).
 			WithOptions(controller.Options{MaxConcurrentReconciles: options.Concurrency}).
-			For(setup.object, builder.WithPredicates(declared()))
+			For(setup.object, builder.WithPredicates(declared(), unfinished()))
 		if setup.list != nil {
 			building.Watches(&v1alpha1.Wallet{}, handler.EnqueueRequestsFromMapFunc(dependents(mgr.GetClient(), setup.list)),
 				builder.WithPredicates(walletChanged()))
@@ -222,6 +242,11 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 	if c.Observe != nil {
 		if err := c.Observe.setup(mgr, options.Concurrency); err != nil {
 			return err
+		}
+	}
+	if c.Unserved != nil {
+		if err := mgr.Add(leaderTask(c.Unserved.Start)); err != nil {
+			return fmt.Errorf("setting up the watch of shards: %w", err)
 		}
 	}
 	return c.Receipt.setup(mgr, options.Namespace)
@@ -273,7 +298,7 @@ func concerned(kind string) handler.MapFunc {
 	}
 }
 
-// dependents maps a Wallet to the resources of a kind that name it, in any namespace.
+// dependents maps a Wallet to the resources of a kind that name it, in any namespace, and are not finished.
 func dependents(reader client.Reader, prototype client.ObjectList) handler.MapFunc {
 	return func(ctx context.Context, wallet client.Object) []reconcile.Request {
 		list := prototype.DeepCopyObject().(client.ObjectList)

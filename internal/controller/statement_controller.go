@@ -77,11 +77,11 @@ func (r *StatementReconciler) close(ctx context.Context, object *v1alpha1.Statem
 	if written != nil || held != nil || err != nil {
 		return written, held, err
 	}
-	inputs, held, err := r.gather(ctx, object, period)
+	gathered, held, err := r.gather(ctx, object, period)
 	if held != nil || err != nil {
 		return nil, held, err
 	}
-	entries, err := statement.Collect(*inputs)
+	entries, err := gathered.Entries(gathered.resources)
 	if err != nil {
 		return nil, notComplete(err), nil
 	}
@@ -89,7 +89,7 @@ func (r *StatementReconciler) close(ctx context.Context, object *v1alpha1.Statem
 	if limit == 0 {
 		limit = statement.MaxPart
 	}
-	parts, summary, err := statement.Compose(object, period, inputs.Wallet, entries, limit)
+	parts, summary, err := statement.Compose(object, period, gathered.wallet, entries, limit)
 	if err != nil {
 		return nil, notComplete(err), nil
 	}
@@ -146,9 +146,16 @@ func (r *StatementReconciler) written(ctx context.Context, object *v1alpha1.Stat
 	}, nil
 }
 
+// gathered is everything that a document is made of.
+type gathered struct {
+	*statement.Collector
+	wallet    v1alpha1.RecordWallet
+	resources map[statement.Resource]statement.Declared
+}
+
 // gather reads everything that a document is made of.
 func (r *StatementReconciler) gather(ctx context.Context, object *v1alpha1.Statement, period statement.Period,
-) (*statement.Inputs, *payment.Obstacle, error) {
+) (*gathered, *payment.Obstacle, error) {
 	used, err := r.Connector.UseOwn(ctx, object, object.Spec.WalletRef)
 	switch {
 	case err != nil:
@@ -158,24 +165,27 @@ func (r *StatementReconciler) gather(ctx context.Context, object *v1alpha1.State
 	case used.notReady != nil && object.Spec.Source != v1alpha1.SourceRecords:
 		return nil, used.notReady, nil // the service may be of another network
 	}
-	inputs := &statement.Inputs{Period: period, Wallet: used.connection.Record, Assets: object.Spec.AssetIDs}
+	var records []statement.Record
 	for _, kind := range []v1alpha1.RecordKind{v1alpha1.RecordLightningPayment, v1alpha1.RecordOnchainSend, v1alpha1.RecordLightningInvoice} {
 		err := r.Records.Each(ctx, kind, func(found *v1alpha1.PaymentRecord) {
 			if condensed, moves := statement.NewRecord(found); moves {
-				inputs.Records = append(inputs.Records, condensed)
+				records = append(records, condensed)
 			}
 		})
 		if err != nil {
 			return nil, nil, err
 		}
 	}
+	all := &gathered{
+		Collector: statement.NewCollector(period, used.connection.Record, object.Spec.AssetIDs, records), wallet: used.connection.Record,
+	}
 	if object.Spec.Source != v1alpha1.SourceRecords {
-		if held := listed(ctx, used.connection.Client, inputs); held != nil {
+		if held := listed(ctx, used.connection.Client, object.Spec.AssetIDs, all.Collector); held != nil {
 			return nil, held, nil
 		}
 	}
-	inputs.Resources, err = r.resources(ctx, object.Namespace)
-	return inputs, nil, err
+	all.resources, err = r.resources(ctx, object.Namespace)
+	return all, nil, err
 }
 
 // resources are the payments and invoices of a namespace, with the revisions that they are annotated with: of all shards, since one of them

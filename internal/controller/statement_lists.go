@@ -14,24 +14,23 @@ import (
 
 // lister is what a statement asks of the service. Nothing of it moves money.
 type lister interface {
+	PaymentLister
 	Balance(ctx context.Context) (utexo.Balances, error)
-	ListPayments(ctx context.Context) ([]utexo.Payment, error)
 	ListTransfers(ctx context.Context, assetID string) ([]utexo.Transfer, error)
 }
 
-// listed adds to inputs what the service lists: all payments in one call, and the transfers of each asset that is stated.
-func listed(ctx context.Context, service lister, inputs *statement.Inputs) *payment.Obstacle {
-	payments, err := service.ListPayments(ctx)
-	if err != nil {
-		return unlisted("payments", err)
-	}
-	for _, p := range payments {
-		inputs.Payments = append(inputs.Payments, statement.Payment{
+// listed tells a document of what the service lists: all payments in one call, and the transfers of each asset that is stated.
+func listed(ctx context.Context, service lister, stated []string, into *statement.Collector) *payment.Obstacle {
+	err := service.EachPayment(ctx, func(p utexo.Payment) {
+		into.Payment(statement.Payment{
 			Hash: p.PaymentHash, Inbound: p.Inbound, State: paymentState(p.Status), AmountMsat: p.AmountMsat, AssetID: p.AssetID,
 			AssetAmount: p.AssetAmount, Payee: p.PayeePubkey, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 		})
+	})
+	if err != nil {
+		return unlisted("payments", err)
 	}
-	assets := slices.Clone(inputs.Assets)
+	assets := slices.Clone(stated)
 	if len(assets) == 0 {
 		balances, err := service.Balance(ctx)
 		if err != nil {
@@ -40,15 +39,7 @@ func listed(ctx context.Context, service lister, inputs *statement.Inputs) *paym
 		for _, asset := range balances.Assets {
 			assets = append(assets, asset.AssetID)
 		}
-		// One that was spent to the last unit need not have a balance.
-		for _, p := range inputs.Payments {
-			assets = append(assets, p.AssetID)
-		}
-		for i := range inputs.Records {
-			if asset := inputs.Records[i].Asset; asset != nil {
-				assets = append(assets, asset.ID)
-			}
-		}
+		assets = append(assets, into.Moved()...)
 	}
 	for _, asset := range slices.Compact(slices.Sorted(slices.Values(assets))) {
 		if asset == v1alpha1.Bitcoin || asset == "" {
@@ -62,7 +53,7 @@ func listed(ctx context.Context, service lister, inputs *statement.Inputs) *paym
 			return unlisted("transfers", err)
 		}
 		for _, t := range transfers {
-			inputs.Transfers = append(inputs.Transfers, statement.Transfer{
+			into.Transfer(statement.Transfer{
 				AssetID: asset, Index: t.Index, Kind: transferKind(t.Kind), State: transferState(t.Status), Amount: t.Amount, Txid: t.Txid,
 				RecipientID: t.RecipientID, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, ExpiresAt: t.ExpiresAt,
 			})

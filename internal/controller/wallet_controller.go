@@ -149,40 +149,6 @@ func (r *WalletReconciler) account(ctx context.Context, wallet *v1alpha1.Wallet)
 	return err
 }
 
-// countPayments counts the payments that name a Wallet with a reader that has the index by Wallet.
-func countPayments(ctx context.Context, reader client.Reader, wallet client.ObjectKey) (*v1alpha1.PaymentCounts, error) {
-	counts := &v1alpha1.PaymentCounts{}
-	count := func(phase v1alpha1.PaymentPhase) {
-		switch phase {
-		case v1alpha1.PaymentSubmitting, v1alpha1.PaymentInFlight:
-			counts.InFlight++
-		case v1alpha1.PaymentSucceeded:
-			counts.Succeeded++
-		case v1alpha1.PaymentFailed:
-			counts.Failed++
-		case v1alpha1.PaymentUnknown:
-			counts.Unknown++
-		}
-	}
-	// The items are the cache's own: nothing is copied and nothing changed.
-	options := []client.ListOption{client.MatchingFields{walletField: wallet.String()}, client.UnsafeDisableDeepCopy}
-	var payments v1alpha1.LightningPaymentList
-	if err := reader.List(ctx, &payments, options...); err != nil {
-		return nil, fmt.Errorf("listing LightningPayments: %w", err)
-	}
-	for i := range payments.Items {
-		count(payments.Items[i].Status.Phase)
-	}
-	var sends v1alpha1.OnchainSendList
-	if err := reader.List(ctx, &sends, options...); err != nil {
-		return nil, fmt.Errorf("listing OnchainSends: %w", err)
-	}
-	for i := range sends.Items {
-		count(sends.Items[i].Status.Phase)
-	}
-	return counts, nil
-}
-
 // forget drops what is kept of a wallet that is gone.
 func (r *WalletReconciler) forget(name types.NamespacedName) {
 	r.Connector.Forget(name)

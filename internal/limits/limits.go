@@ -76,7 +76,7 @@ func fits(entry v1alpha1.AllowedDestination, order *payment.Order) bool {
 // Debit is what one payment takes, or may take, from a wallet.
 type Debit struct {
 	Sats amount.Sat
-	// At is when the payment was submitted, from which on it counts.
+	// At is from when on it counts, see payment.CountsFrom.
 	At time.Time
 	// Final tells that the payment was made, so that it will take neither more nor less.
 	Final bool
@@ -92,13 +92,16 @@ func DebitOf(record *v1alpha1.PaymentRecord) *Debit {
 	case journal.Phase == v1alpha1.RecordFailed, journal.Phase == v1alpha1.RecordCancelled:
 		return nil
 	}
-	debit := &Debit{At: journal.SubmittedAt.Time, Final: journal.Phase == v1alpha1.RecordSucceeded}
+	debit := &Debit{At: payment.CountsFrom(journal).Time, Final: journal.Phase == v1alpha1.RecordSucceeded}
 	if record.Spec.AmountSats != nil {
 		debit.Sats = amount.Sat(*record.Spec.AmountSats)
 	}
 	switch {
 	case journal.Phase == v1alpha1.RecordSucceeded && journal.FeeSats != nil && *journal.FeeSats >= 0 && *journal.FeeSats <= record.Spec.MaxFeeSats:
 		debit.Sats += amount.Sat(*journal.FeeSats)
+		if journal.Plan != nil { // what was signed has left, whatever the service calls its fee
+			debit.Sats = max(debit.Sats, amount.Sat(journal.Plan.OutflowSats))
+		}
 	default:
 		debit.Sats += amount.Sat(record.Spec.MaxFeeSats)
 	}

@@ -126,6 +126,52 @@ func TestDebitOf(t *testing.T) {
 	}
 }
 
+// TestDebitOfWhatWasSigned has a service name a lower fee than what it had signed: what left the wallet is in the transaction.
+func TestDebitOfWhatWasSigned(t *testing.T) {
+	submitted := metav1.NewMicroTime(noon)
+	for name, tc := range map[string]struct {
+		fee, outflow int64
+		want         amount.Sat
+	}{
+		"it names all of it":            {50, 1050, 1050},
+		"it names less than was signed": {0, 1050, 1050},
+		"it names more than was signed": {50, 1010, 1050},
+		"the amount alone was signed":   {0, 1000, 1000},
+		"no outflow was recorded":       {7, 0, 1007},
+	} {
+		t.Run(name, func(t *testing.T) {
+			record := &v1alpha1.PaymentRecord{
+				Spec: v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordOnchainSend, AmountSats: new(int64(1000)), MaxFeeSats: 50},
+				Journal: v1alpha1.PaymentJournal{
+					Phase: v1alpha1.RecordSucceeded, FeeSats: &tc.fee, SubmittedAt: &submitted, Plan: &v1alpha1.OnchainPlan{OutflowSats: tc.outflow},
+				},
+			}
+			if debit := limits.DebitOf(record); debit == nil || debit.Sats != tc.want {
+				t.Errorf("%+v, want %d sat", debit, tc.want)
+			}
+		})
+	}
+}
+
+// TestDebitOfARepetition counts a send that was submitted again, after days for which it was suspended, from when that call could be made: it
+// may be the one that sent.
+func TestDebitOfARepetition(t *testing.T) {
+	first, again := metav1.NewMicroTime(noon.Add(-72*time.Hour)), metav1.NewMicroTime(noon.Add(-time.Hour))
+	record := &v1alpha1.PaymentRecord{
+		Spec: v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordOnchainSend, AmountSats: new(int64(1000)), MaxFeeSats: 50},
+		Journal: v1alpha1.PaymentJournal{
+			Phase: v1alpha1.RecordSubmitted, SubmittedAt: &first, NotAfter: &again, EndCalls: 2,
+		},
+	}
+	debit := limits.DebitOf(record)
+	if debit == nil || !debit.At.Equal(again.Time) {
+		t.Fatalf("%+v, want it to count from the second call", debit)
+	}
+	if left := limits.StandingOf(1500, []limits.Debit{*debit}, noon).RemainingSats; left != 450 {
+		t.Errorf("%d sat are left, want 450", left)
+	}
+}
+
 func TestStanding(t *testing.T) {
 	debits := []limits.Debit{ // in no order
 		{Sats: 300, At: noon.Add(-time.Hour)},

@@ -169,9 +169,10 @@ func Decide(f Facts, policy Policy, now time.Time) Decision {
 	changed := !SameWallet(record.Spec.Wallet, f.Order.Wallet)
 	switch record.Journal.Phase {
 	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordAwaitingSignature:
-		if changed && !f.Deleting && f.Waiting == nil {
-			// Nothing was submitted: give the record up and claim it again for the wallet as it is now.
-			next := GiveUp(record.Journal, v1alpha1.ReasonCancelled, "the wallet's keys or service changed before anything was sent", now)
+		if !f.sameTerms() && !f.Deleting && f.Waiting == nil {
+			// Nothing was submitted: give the record up and claim it again for the wallet, and with the fee cap, as they are now. The record is
+			// what a budget counts.
+			next := GiveUp(record.Journal, v1alpha1.ReasonCancelled, "the wallet, or what is declared, changed before anything was sent", now)
 			return Decision{Step: Continue, Journal: &next, Hold: true}
 		}
 		if record.Journal.Phase == v1alpha1.RecordAwaitingSignature {
@@ -193,6 +194,12 @@ func Decide(f Facts, policy Policy, now time.Time) Decision {
 		return decideUnknown(f, now)
 	}
 	return f.rest(record.Journal, nil, 0)
+}
+
+// sameTerms reports whether the record says from which wallet, and at which highest fee, the order is paid now. A resource that was created
+// again may declare either anew.
+func (f Facts) sameTerms() bool {
+	return f.Record.Spec.Wallet == f.Order.Wallet && f.Record.Spec.MaxFeeSats == int64(f.Order.MaxFeeSats)
 }
 
 // contradicted reports whether the manifest declares another amount than what it refers to asks for.

@@ -39,6 +39,11 @@ var situations = map[string]func(*Facts){
 	"no order":       func(f *Facts) { f.Order = nil },
 }
 
+// declaredAnew is by a resource of the same name whose fee cap is another one.
+func declaredAnew(f *Facts) {
+	f.Order.Holder.UID, f.Order.MaxFeeSats = "another-uid", 10*f.Order.MaxFeeSats
+}
+
 // TestDecideInEverySituation is every phase in every situation. A row says what differs from its plain outcome.
 func TestDecideInEverySituation(t *testing.T) {
 	const (
@@ -298,6 +303,21 @@ func TestDecide(t *testing.T) {
 		},
 		"other keys are another wallet": {
 			order: onchain, phase: v1alpha1.RecordClaimed, change: func(f *Facts) { f.Order.Wallet.XpubVanilla = "tpubOther" },
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordCancelled),
+		},
+		"a claim of an earlier resource with another fee cap is given up": {
+			order: lightning, phase: v1alpha1.RecordClaimed, change: declaredAnew,
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordCancelled),
+		},
+		"so is what it asked people to sign": {
+			order: onchain, phase: v1alpha1.RecordAwaitingSignature, change: declaredAnew,
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordCancelled),
+		},
+		"what it submitted is asked for": {
+			order: lightning, phase: v1alpha1.RecordSubmitting, change: declaredAnew, want: outcome{Step: Observe},
+		},
+		"a claim of an earlier resource that named another Wallet of the same keys is given up": {
+			order: lightning, phase: v1alpha1.RecordClaimed, change: func(f *Facts) { f.Order.Wallet.Name = "another" },
 			want: outcome{Step: Continue}.writing(v1alpha1.RecordCancelled),
 		},
 		"another fingerprint is another wallet": {

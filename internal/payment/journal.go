@@ -546,6 +546,15 @@ func (o *Order) amountText() string {
 // SameJournal reports whether writing b over a would change nothing.
 func SameJournal(a, b *v1alpha1.PaymentJournal) bool { return equality.Semantic.DeepEqual(a, b) }
 
+// CountsFrom is the instant from which on a submitted payment counts in a budget: when it was submitted, or, where that was repeated, until
+// when the last call could be made. A send that was suspended in between may have left only then. It is nil where nothing was submitted.
+func CountsFrom(journal *v1alpha1.PaymentJournal) *metav1.MicroTime {
+	if journal.SubmittedAt != nil && journal.EndCalls > 1 && journal.NotAfter != nil {
+		return journal.NotAfter
+	}
+	return journal.SubmittedAt
+}
+
 // NeverSubmitted reports whether journal is at an end that was reached without any call that moves money, ours or another's that was
 // adopted.
 func NeverSubmitted(journal *v1alpha1.PaymentJournal) bool {

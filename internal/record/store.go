@@ -25,7 +25,7 @@ const (
 	LabelFingerprint = "payments.utexo.com/master-fingerprint"
 	// LabelPaymentHash is the payment hash without its last digit: a label's value has 63 characters at most.
 	LabelPaymentHash = "payments.utexo.com/payment-hash"
-	// LabelSubmittedOn is, of a payment that was submitted, the day on which, in UTC: what a budget counts.
+	// LabelSubmittedOn is, of a payment that was submitted, the day from which on a budget counts it, in UTC.
 	LabelSubmittedOn = "payments.utexo.com/submitted-on"
 	// LabelRecord is, of a claim, the record that it belongs to, cut to 63 characters.
 	LabelRecord = "payments.utexo.com/record"
@@ -102,10 +102,10 @@ func labelled(text string) string { return text[:min(len(text), 63)] }
 func (s *Store) Swap(ctx context.Context, record *v1alpha1.PaymentRecord, journal v1alpha1.PaymentJournal) (*v1alpha1.PaymentRecord, error) {
 	next := record.DeepCopy()
 	next.Journal = journal
-	if journal.SubmittedAt == nil {
+	if from := payment.CountsFrom(&journal); from == nil {
 		delete(next.Labels, LabelSubmittedOn)
 	} else {
-		metav1.SetMetaDataLabel(&next.ObjectMeta, LabelSubmittedOn, dayOf(journal.SubmittedAt.Time))
+		metav1.SetMetaDataLabel(&next.ObjectMeta, LabelSubmittedOn, dayOf(from.Time))
 	}
 	return s.patch(ctx, record, next)
 }

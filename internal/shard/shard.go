@@ -6,7 +6,9 @@ package shard
 import (
 	"fmt"
 	"strings"
+	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -37,6 +39,15 @@ func Lease(name string) string {
 		return lease
 	}
 	return lease + "-" + name
+}
+
+// silence is for how long a manager that runs may not have renewed its Lease: ten times the default of --leader-lease-duration, and more
+// than a Deployment takes to start another one.
+const silence = 5 * time.Minute
+
+// IsServed reports whether a manager of a shard runs, by the Lease of its leader. Clocks may differ by less than 5 minutes.
+func IsServed(elected *coordinationv1.Lease, now time.Time) bool {
+	return elected.Spec.RenewTime != nil && now.Sub(elected.Spec.RenewTime.Time) < silence
 }
 
 // Selector selects what the managers of a shard work on: what carries its label or, for the empty name, no such label. The name must be

@@ -60,6 +60,10 @@ func judge(err error) (payment.EndAnswer, payment.Obstacle) {
 		return payment.EndNotSent, obstacle
 	case failed.Code == utexo.CodeDuplicatePayment:
 		return payment.EndExists, obstacle
+	case failed.Code == utexo.CodeWalletUnknown:
+		// Waiting mends it, and yet it is an attempt that the service did not take: it has the signed transaction, and each attempt is another.
+		obstacle.Reason = v1alpha1.ReasonProgressing
+		obstacle.Message = "the service did not take the payment, since it knows the wallet no more; another attempt follows"
 	}
 	return payment.EndRefused, obstacle
 }

@@ -2,6 +2,7 @@ package statement
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -58,76 +59,104 @@ type Resource struct{ Kind, Namespace, Name string }
 // Declared is what is known of a resource.
 type Declared struct{ UID, Revision string }
 
-// Inputs is everything that Collect looks at.
-type Inputs struct {
-	Period Period
-	Wallet v1alpha1.RecordWallet
-	// Assets that are stated; all where there is none.
-	Assets []string
-	// Payments and Transfers are what the service lists; nothing where only records are asked.
-	Payments  []Payment
-	Transfers []Transfer
-	// Records of all wallets: what is another wallet's, of a node that serves several, is not this one's to state.
-	Records []Record
-	// Resources that still exist, by name.
-	Resources map[Resource]Declared
+// Collector makes the entries of a document of what it is told, one movement after another. Of all that a service lists, be it ever so much,
+// it keeps what the document shows.
+type Collector struct {
+	period Period
+	wallet v1alpha1.RecordWallet
+	// stated are the assets that are stated; all where there is none.
+	stated  []string
+	records []Record
+	known   *index
+	moved   map[string]bool
+	entries []Entry
+	err     error
 }
 
-// Collect returns the entries of a document, in its order. An *IncompleteError says that the inputs do not give a complete one.
-func Collect(in Inputs) ([]Entry, error) {
-	known := in.index()
-	var movements []*movement
-	for _, p := range in.Payments {
-		record := known.lightning[lightningKey{p.Hash, p.Inbound}]
-		if record != nil && !payment.SameWallet(record.Wallet, in.Wallet) {
-			if record.Submitted && record.Wallet.Server == in.Wallet.Server {
-				continue
-			}
-			record = nil
-		}
-		known.listed(record)
-		movements = append(movements, listedPayment(p, record))
-	}
-	for _, t := range in.Transfers {
-		record := known.sendOf(t)
-		if record != nil && !payment.SameWallet(record.Wallet, in.Wallet) {
-			continue
-		}
-		known.listed(record)
-		movements = append(movements, listedTransfer(t, record))
-	}
-	for i := range in.Records {
-		record := &in.Records[i]
-		if record.Submitted && !known.isListed[record] && payment.SameWallet(record.Wallet, in.Wallet) {
-			movements = append(movements, recorded(record))
+// NewCollector returns a Collector for a document about a wallet and some assets, all where there is none. The records are of all wallets:
+// what is another wallet's, of a node that serves several, is not this one's to state.
+func NewCollector(period Period, wallet v1alpha1.RecordWallet, assets []string, records []Record) *Collector {
+	c := &Collector{period: period, wallet: wallet, stated: assets, records: records, moved: map[string]bool{}}
+	c.known = c.index()
+	for i := range records {
+		if asset := records[i].Asset; asset != nil {
+			c.moved[asset.ID] = true
 		}
 	}
+	return c
+}
 
-	var entries []Entry
-	for _, m := range movements {
-		if len(in.Assets) > 0 && !slices.Contains(in.Assets, m.entry.Asset) && !(m.carries() && slices.Contains(in.Assets, v1alpha1.Bitcoin)) {
-			continue
+// Payment takes a payment of the service's list. Payments come before transfers.
+func (c *Collector) Payment(p Payment) {
+	c.moved[p.AssetID] = true
+	record := c.known.lightning[lightningKey{p.Hash, p.Inbound}]
+	if record != nil && !payment.SameWallet(record.Wallet, c.wallet) {
+		if record.Submitted && record.Wallet.Server == c.wallet.Server {
+			return
 		}
-		found, err := m.entries(in.Period)
-		if err != nil {
-			return nil, err
-		}
-		for _, entry := range found {
-			if len(in.Assets) > 0 && !slices.Contains(in.Assets, entry.Asset) {
-				continue
-			}
-			entry.Revision = in.revision(&entry)
-			entries = append(entries, entry)
+		record = nil
+	}
+	c.known.listed(record)
+	c.take(listedPayment(p, record))
+}
+
+// Transfer takes a transfer of the service's list.
+func (c *Collector) Transfer(t Transfer) {
+	record := c.known.sendOf(t)
+	if record != nil && !payment.SameWallet(record.Wallet, c.wallet) {
+		return
+	}
+	c.known.listed(record)
+	c.take(listedTransfer(t, record))
+}
+
+// Moved are the assets that are recorded or that payments moved, in order. A wallet that spent one to the last unit need not show it.
+func (c *Collector) Moved() []string {
+	delete(c.moved, "") // bitcoin
+	return slices.Sorted(maps.Keys(c.moved))
+}
+
+// Entries returns the entries of the document, in its order, once everything was taken, with the revisions of resources that still exist.
+// An *IncompleteError says that what was taken does not give a complete one.
+func (c *Collector) Entries(resources map[Resource]Declared) ([]Entry, error) {
+	for i := range c.records {
+		record := &c.records[i]
+		if record.Submitted && !c.known.isListed[record] && payment.SameWallet(record.Wallet, c.wallet) {
+			c.take(recorded(record))
 		}
 	}
-	slices.SortFunc(entries, compare)
-	return entries, nil
+	if c.err != nil {
+		return nil, c.err
+	}
+	for i := range c.entries {
+		c.entries[i].Revision = revision(resources, &c.entries[i])
+	}
+	slices.SortFunc(c.entries, compare)
+	return c.entries, nil
+}
+
+// take keeps what the document shows of a movement, or the first thing that keeps it from being complete.
+func (c *Collector) take(m *movement) {
+	isStated := func(asset string) bool { return len(c.stated) == 0 || slices.Contains(c.stated, asset) }
+	if c.err != nil || !isStated(m.entry.Asset) && !(m.carries() && isStated(v1alpha1.Bitcoin)) {
+		return
+	}
+	found, err := m.entries(c.period)
+	if err != nil {
+		c.err = err
+		return
+	}
+	for _, entry := range found {
+		if isStated(entry.Asset) {
+			c.entries = append(c.entries, entry)
+		}
+	}
 }
 
 // revision is that of the resource that declared an entry, where it is still there. A LightningInvoice that was created again is another
 // one; a payment that was is the same.
-func (in *Inputs) revision(entry *Entry) string {
-	declared, found := in.Resources[Resource{entry.Kind, entry.Namespace, entry.Name}]
+func revision(resources map[Resource]Declared, entry *Entry) string {
+	declared, found := resources[Resource{entry.Kind, entry.Namespace, entry.Name}]
 	if !found || (entry.Direction == v1alpha1.DirectionIn && declared.UID != entry.holderUID) {
 		return ""
 	}
@@ -170,14 +199,14 @@ func (x *index) listed(record *Record) {
 	}
 }
 
-func (in *Inputs) index() *index {
+func (c *Collector) index() *index {
 	known := &index{lightning: map[lightningKey]*Record{}, sends: map[sendKey]*Record{}, isListed: map[*Record]bool{}}
-	for i := range in.Records {
-		record := &in.Records[i]
+	for i := range c.records {
+		record := &c.records[i]
 		switch record.Kind {
 		case v1alpha1.RecordLightningPayment, v1alpha1.RecordLightningInvoice:
 			key := lightningKey{record.Hash, record.Kind == v1alpha1.RecordLightningInvoice}
-			if had := known.lightning[key]; had == nil || payment.SameWallet(record.Wallet, in.Wallet) {
+			if had := known.lightning[key]; had == nil || payment.SameWallet(record.Wallet, c.wallet) {
 				known.lightning[key] = record
 			}
 		case v1alpha1.RecordOnchainSend:

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +61,28 @@ func brief(e Entry) string {
 	return fmt.Sprintf("%s %s %s %s %s+%s %s %s", e.At.Format(time.DateOnly), e.State, e.Direction, e.Method, number(e.Amount), number(e.FeeSats), e.Origin, e.Name)
 }
 
+// inputs is everything that a document is made of.
+type inputs struct {
+	Period    Period
+	Wallet    v1alpha1.RecordWallet
+	Assets    []string
+	Payments  []Payment
+	Transfers []Transfer
+	Records   []Record
+	Resources map[Resource]Declared
+}
+
+func collect(in inputs) ([]Entry, error) {
+	c := NewCollector(in.Period, in.Wallet, in.Assets, in.Records)
+	for _, p := range in.Payments {
+		c.Payment(p)
+	}
+	for _, t := range in.Transfers {
+		c.Transfer(t)
+	}
+	return c.Entries(in.Resources)
+}
+
 func TestCollect(t *testing.T) {
 	one := func(p Payment) []Payment { return []Payment{p} }
 	records := func(change func(*Record)) []Record { return []Record{recordOf(change)} }
@@ -78,169 +101,169 @@ func TestCollect(t *testing.T) {
 		return []Transfer{changed}
 	}
 	for name, tc := range map[string]struct {
-		in      Inputs
+		in      inputs
 		want    []string
 		wantErr string
 	}{
 		"nothing": {},
 		"a payment of nobody's": {
-			in: Inputs{Payments: one(paid(nil))}, want: []string{"2026-10-06 Succeeded Out Lightning 1000+ Unmanaged "},
+			in: inputs{Payments: one(paid(nil))}, want: []string{"2026-10-06 Succeeded Out Lightning 1000+ Unmanaged "},
 		},
 		"a payment of ours has its fee and the service's instant": {
-			in: Inputs{Payments: one(paid(nil)), Records: records(nil)}, want: []string{"2026-10-06 Succeeded Out Lightning 1000+7 Managed rent"},
+			in: inputs{Payments: one(paid(nil)), Records: records(nil)}, want: []string{"2026-10-06 Succeeded Out Lightning 1000+7 Managed rent"},
 		},
 		"parts of a sat count as one for who pays": {
-			in:   Inputs{Payments: one(paid(func(p *Payment) { p.AmountMsat = new(int64(1_000_001)) }))},
+			in:   inputs{Payments: one(paid(func(p *Payment) { p.AmountMsat = new(int64(1_000_001)) }))},
 			want: []string{"2026-10-06 Succeeded Out Lightning 1001+ Unmanaged "},
 		},
 		"parts of a sat count as none for who is paid": {
-			in:   Inputs{Payments: one(paid(func(p *Payment) { p.AmountMsat, p.Inbound = new(int64(1_000_999)), true }))},
+			in:   inputs{Payments: one(paid(func(p *Payment) { p.AmountMsat, p.Inbound = new(int64(1_000_999)), true }))},
 			want: []string{"2026-10-06 Succeeded In Lightning 1000+0 Unmanaged "},
 		},
 		"a payment at the first instant": {
-			in:   Inputs{Payments: one(paid(func(p *Payment) { p.CreatedAt, p.UpdatedAt = day(9, 30), october.From }))},
+			in:   inputs{Payments: one(paid(func(p *Payment) { p.CreatedAt, p.UpdatedAt = day(9, 30), october.From }))},
 			want: []string{"2026-10-01 Succeeded Out Lightning 1000+ Unmanaged "},
 		},
 		"a payment at the last instant before": {
-			in: Inputs{Payments: one(paid(func(p *Payment) { p.CreatedAt, p.UpdatedAt = day(9, 30), october.From.Add(-1) }))},
+			in: inputs{Payments: one(paid(func(p *Payment) { p.CreatedAt, p.UpdatedAt = day(9, 30), october.From.Add(-1) }))},
 		},
 		"a payment that succeeded right after the period was pending at its end": {
-			in:   Inputs{Payments: one(paid(func(p *Payment) { p.UpdatedAt = october.To }))},
+			in:   inputs{Payments: one(paid(func(p *Payment) { p.UpdatedAt = october.To }))},
 			want: []string{"2026-10-05 Pending Out Lightning 1000+ Unmanaged "},
 		},
 		"a payment that succeeded in the period that was pending before": {
-			in:   Inputs{Payments: one(paid(func(p *Payment) { p.CreatedAt = day(9, 1) }))},
+			in:   inputs{Payments: one(paid(func(p *Payment) { p.CreatedAt = day(9, 1) }))},
 			want: []string{"2026-10-06 Succeeded Out Lightning 1000+ Unmanaged "},
 		},
 		"a payment that began after the period": {
-			in: Inputs{Payments: one(paid(func(p *Payment) { p.CreatedAt, p.UpdatedAt = october.To, october.To }))},
+			in: inputs{Payments: one(paid(func(p *Payment) { p.CreatedAt, p.UpdatedAt = october.To, october.To }))},
 		},
 		"a payment that is pending since long": {
-			in:   Inputs{Payments: one(paid(func(p *Payment) { p.State, p.CreatedAt = Pending, day(1, 1) }))},
+			in:   inputs{Payments: one(paid(func(p *Payment) { p.State, p.CreatedAt = Pending, day(1, 1) }))},
 			want: []string{"2026-01-01 Pending Out Lightning 1000+ Unmanaged "},
 		},
 		"a payment that failed": {
-			in:   Inputs{Payments: one(paid(func(p *Payment) { p.State = Failed })), Records: records(func(r *Record) { r.State = Failed })},
+			in:   inputs{Payments: one(paid(func(p *Payment) { p.State = Failed })), Records: records(func(r *Record) { r.State = Failed })},
 			want: []string{"2026-10-06 Failed Out Lightning 1000+ Managed rent"},
 		},
 		"a payment that failed long ago": {
-			in: Inputs{Payments: one(paid(func(p *Payment) { p.State, p.CreatedAt, p.UpdatedAt = Failed, day(1, 1), day(1, 1) }))},
+			in: inputs{Payments: one(paid(func(p *Payment) { p.State, p.CreatedAt, p.UpdatedAt = Failed, day(1, 1), day(1, 1) }))},
 		},
 		"a success that was seen before is final": {
-			in:   Inputs{Payments: one(paid(func(p *Payment) { p.State = Failed })), Records: records(nil)},
+			in:   inputs{Payments: one(paid(func(p *Payment) { p.State = Failed })), Records: records(nil)},
 			want: []string{"2026-10-07 Succeeded Out Lightning 1000+7 Managed rent"},
 		},
 		"a success that the operator does not know yet": {
-			in:   Inputs{Payments: one(paid(nil)), Records: records(func(r *Record) { r.State, r.CompletedAt = Pending, time.Time{} })},
+			in:   inputs{Payments: one(paid(nil)), Records: records(func(r *Record) { r.State, r.CompletedAt = Pending, time.Time{} })},
 			want: []string{"2026-10-06 Succeeded Out Lightning 1000+7 Managed rent"},
 		},
 		"a payment that the service no longer lists": {
-			in: Inputs{Records: records(nil)}, want: []string{"2026-10-07 Succeeded Out Lightning 1000+7 Recorded rent"},
+			in: inputs{Records: records(nil)}, want: []string{"2026-10-07 Succeeded Out Lightning 1000+7 Recorded rent"},
 		},
 		"a payment of which nothing was submitted": {
-			in: Inputs{Records: records(func(r *Record) { r.State, r.Submitted = Pending, false })},
+			in: inputs{Records: records(func(r *Record) { r.State, r.Submitted = Pending, false })},
 		},
 		"an outcome that is unknown since long": {
-			in:   Inputs{Records: records(func(r *Record) { r.State, r.StartedAt, r.CompletedAt = Unknown, day(1, 1), day(1, 1) })},
+			in:   inputs{Records: records(func(r *Record) { r.State, r.StartedAt, r.CompletedAt = Unknown, day(1, 1), day(1, 1) })},
 			want: []string{"2026-01-01 Unknown Out Lightning 1000+ Recorded rent"},
 		},
 		"another wallet's payment of the same node": {
-			in: Inputs{Payments: one(paid(nil)), Records: records(func(r *Record) { r.Wallet = other })},
+			in: inputs{Payments: one(paid(nil)), Records: records(func(r *Record) { r.Wallet = other })},
 		},
 		"a payment that another wallet was declared to make and did not": {
-			in:   Inputs{Payments: one(paid(nil)), Records: records(func(r *Record) { r.Wallet, r.Submitted, r.State = other, false, Pending })},
+			in:   inputs{Payments: one(paid(nil)), Records: records(func(r *Record) { r.Wallet, r.Submitted, r.State = other, false, Pending })},
 			want: []string{"2026-10-06 Succeeded Out Lightning 1000+ Unmanaged "},
 		},
 		"another service's record of the hash": {
-			in:   Inputs{Payments: one(paid(nil)), Records: records(func(r *Record) { r.Wallet.Server = "https://elsewhere.test" })},
+			in:   inputs{Payments: one(paid(nil)), Records: records(func(r *Record) { r.Wallet.Server = "https://elsewhere.test" })},
 			want: []string{"2026-10-06 Succeeded Out Lightning 1000+ Unmanaged "},
 		},
 		"an invoice is not the payment of the same hash": {
-			in: Inputs{Payments: one(paid(func(p *Payment) { p.Inbound = true })), Records: records(nil)},
+			in: inputs{Payments: one(paid(func(p *Payment) { p.Inbound = true })), Records: records(nil)},
 			want: []string{
 				"2026-10-06 Succeeded In Lightning 1000+0 Unmanaged ", "2026-10-07 Succeeded Out Lightning 1000+7 Recorded rent",
 			},
 		},
 		"an open invoice is shown in the period that it was issued in": {
-			in: Inputs{Payments: one(paid(func(p *Payment) { p.Inbound, p.State = true, Pending })), Records: records(func(r *Record) {
+			in: inputs{Payments: one(paid(func(p *Payment) { p.Inbound, p.State = true, Pending })), Records: records(func(r *Record) {
 				invoice(r)
 				r.ExpiresAt = day(12, 1)
 			})},
 			want: []string{"2026-10-05 Pending In Lightning 1000+ Managed rent"},
 		},
 		"an invoice that expired": {
-			in:   Inputs{Payments: one(paid(func(p *Payment) { p.Inbound, p.State = true, Pending })), Records: records(invoice)},
+			in:   inputs{Payments: one(paid(func(p *Payment) { p.Inbound, p.State = true, Pending })), Records: records(invoice)},
 			want: []string{"2026-10-05 Expired In Lightning 1000+ Managed rent"},
 		},
 		"an open invoice of an earlier period": {
-			in: Inputs{Payments: one(paid(func(p *Payment) { p.Inbound, p.State, p.CreatedAt = true, Pending, day(9, 1) }))},
+			in: inputs{Payments: one(paid(func(p *Payment) { p.Inbound, p.State, p.CreatedAt = true, Pending, day(9, 1) }))},
 		},
 		"an invoice that was paid after it expired": {
-			in:   Inputs{Payments: one(paid(func(p *Payment) { p.Inbound = true })), Records: records(invoice)},
+			in:   inputs{Payments: one(paid(func(p *Payment) { p.Inbound = true })), Records: records(invoice)},
 			want: []string{"2026-10-06 Succeeded In Lightning 1000+0 Managed rent"},
 		},
 		"an asset payment carries bitcoin": {
-			in: Inputs{Payments: one(paid(func(p *Payment) { p.AssetID, p.AssetAmount = usdt, new(int64(50)) })), Records: records(nil)},
+			in: inputs{Payments: one(paid(func(p *Payment) { p.AssetID, p.AssetAmount = usdt, new(int64(50)) })), Records: records(nil)},
 			want: []string{
 				"2026-10-06 Succeeded Out Lightning 50+7 Managed rent", "2026-10-06 Succeeded Out LightningCarrier 1000+0 Managed rent",
 			},
 		},
 		"bitcoin alone": {
-			in: Inputs{Assets: []string{"bitcoin"}, Payments: one(paid(func(p *Payment) { p.AssetID, p.AssetAmount = usdt, new(int64(50)) }))},
+			in: inputs{Assets: []string{"bitcoin"}, Payments: one(paid(func(p *Payment) { p.AssetID, p.AssetAmount = usdt, new(int64(50)) }))},
 			want: []string{
 				"2026-10-06 Succeeded Out LightningCarrier 1000+0 Unmanaged ",
 			},
 		},
 		"an asset alone": {
-			in: Inputs{Assets: []string{usdt}, Payments: []Payment{
+			in: inputs{Assets: []string{usdt}, Payments: []Payment{
 				paid(nil), paid(func(p *Payment) { p.Hash, p.AssetID, p.AssetAmount = hashOf(2), usdt, new(int64(50)) }),
 			}},
 			want: []string{"2026-10-06 Succeeded Out Lightning 50+ Unmanaged "},
 		},
 		"a recorded asset payment": {
-			in: Inputs{Records: records(func(r *Record) { r.Asset = &v1alpha1.AssetAmount{ID: usdt, Amount: 50} })},
+			in: inputs{Records: records(func(r *Record) { r.Asset = &v1alpha1.AssetAmount{ID: usdt, Amount: 50} })},
 			want: []string{
 				"2026-10-07 Succeeded Out Lightning 50+7 Recorded rent", "2026-10-07 Succeeded Out LightningCarrier 1000+0 Recorded rent",
 			},
 		},
 		"a send of bitcoin": {
-			in: Inputs{Records: records(onchain)}, want: []string{"2026-10-07 Succeeded Out Onchain 1000+7 Recorded payroll"},
+			in: inputs{Records: records(onchain)}, want: []string{"2026-10-07 Succeeded Out Onchain 1000+7 Recorded payroll"},
 		},
 		"a send of an asset is the transfer of its transaction": {
-			in: Inputs{Transfers: []Transfer{transfer}, Records: records(func(r *Record) {
+			in: inputs{Transfers: []Transfer{transfer}, Records: records(func(r *Record) {
 				onchain(r)
 				r.Txid, r.Asset, r.AmountSats = "aa", &v1alpha1.AssetAmount{ID: usdt, Amount: 50}, new(int64(0))
 			})},
 			want: []string{"2026-10-06 Succeeded Out Onchain 50+7 Managed payroll"},
 		},
 		"a transfer of nobody's": {
-			in:   Inputs{Transfers: []Transfer{transfer}, Records: records(onchain)},
+			in:   inputs{Transfers: []Transfer{transfer}, Records: records(onchain)},
 			want: []string{"2026-10-06 Succeeded Out Onchain 50+ Unmanaged ", "2026-10-07 Succeeded Out Onchain 1000+7 Recorded payroll"},
 		},
 		"an issuance and a receipt": {
-			in: Inputs{Transfers: append(with(func(t *Transfer) { t.Kind = TransferIssuance }), with(func(t *Transfer) { t.Kind, t.Index = TransferReceive, 4 })...)},
+			in: inputs{Transfers: append(with(func(t *Transfer) { t.Kind = TransferIssuance }), with(func(t *Transfer) { t.Kind, t.Index = TransferReceive, 4 })...)},
 			want: []string{
 				"2026-10-06 Succeeded In Issuance 50+0 Unmanaged ", "2026-10-06 Succeeded In Onchain 50+0 Unmanaged ",
 			},
 		},
 		"a receipt that nobody made in time": {
-			in: Inputs{Transfers: with(func(t *Transfer) {
+			in: inputs{Transfers: with(func(t *Transfer) {
 				t.Kind, t.State, t.Amount, t.ExpiresAt = TransferReceive, Pending, nil, day(10, 6)
 			})},
 			want: []string{"2026-10-05 Expired In Onchain + Unmanaged "},
 		},
 
-		"a payment without an amount":          {in: Inputs{Payments: one(paid(func(p *Payment) { p.AmountMsat = nil }))}, wantErr: "no amount"},
-		"a failed payment without an amount":   {in: Inputs{Payments: one(paid(func(p *Payment) { p.AmountMsat, p.State = nil, Failed }))}, want: []string{"2026-10-06 Failed Out Lightning + Unmanaged "}},
-		"a payment of less than nothing":       {in: Inputs{Payments: one(paid(func(p *Payment) { p.AmountMsat = new(int64(-1000)) }))}, wantErr: "negative"},
-		"a payment without an instant":         {in: Inputs{Payments: one(paid(func(p *Payment) { p.CreatedAt, p.UpdatedAt = time.Time{}, time.Time{} }))}, wantErr: "no instant"},
-		"a transfer of a kind nobody knows":    {in: Inputs{Transfers: with(func(t *Transfer) { t.Kind = TransferUnknown })}, wantErr: "not known"},
-		"such a one that is not stated":        {in: Inputs{Assets: []string{"bitcoin"}, Transfers: with(func(t *Transfer) { t.Kind = TransferUnknown })}},
-		"an asset payment without its bitcoin": {in: Inputs{Payments: one(paid(func(p *Payment) { p.AssetID, p.AssetAmount, p.AmountMsat = usdt, new(int64(5)), nil }))}, wantErr: "no amount"},
+		"a payment without an amount":          {in: inputs{Payments: one(paid(func(p *Payment) { p.AmountMsat = nil }))}, wantErr: "no amount"},
+		"a failed payment without an amount":   {in: inputs{Payments: one(paid(func(p *Payment) { p.AmountMsat, p.State = nil, Failed }))}, want: []string{"2026-10-06 Failed Out Lightning + Unmanaged "}},
+		"a payment of less than nothing":       {in: inputs{Payments: one(paid(func(p *Payment) { p.AmountMsat = new(int64(-1000)) }))}, wantErr: "negative"},
+		"a payment without an instant":         {in: inputs{Payments: one(paid(func(p *Payment) { p.CreatedAt, p.UpdatedAt = time.Time{}, time.Time{} }))}, wantErr: "no instant"},
+		"a transfer of a kind nobody knows":    {in: inputs{Transfers: with(func(t *Transfer) { t.Kind = TransferUnknown })}, wantErr: "not known"},
+		"such a one that is not stated":        {in: inputs{Assets: []string{"bitcoin"}, Transfers: with(func(t *Transfer) { t.Kind = TransferUnknown })}},
+		"an asset payment without its bitcoin": {in: inputs{Payments: one(paid(func(p *Payment) { p.AssetID, p.AssetAmount, p.AmountMsat = usdt, new(int64(5)), nil }))}, wantErr: "no amount"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.in.Period, tc.in.Wallet = october, wallet
-			entries, err := Collect(tc.in)
+			entries, err := collect(tc.in)
 			if tc.wantErr != "" {
 				if _, ok := errors.AsType[*IncompleteError](err); !ok || !strings.Contains(err.Error(), tc.wantErr) {
 					t.Errorf("Collect = %v, want an IncompleteError of %q", err, tc.wantErr)
@@ -279,46 +302,46 @@ func TestNothingCountsTwice(t *testing.T) {
 		return []Payment{paid(func(p *Payment) { p.State, p.UpdatedAt = state, updated })}
 	}
 	for name, tc := range map[string]struct {
-		first, second Inputs
+		first, second inputs
 		want          []string
 	}{
 		"a payment that is pending, and then not": {
-			first: Inputs{Payments: listed(Pending, day(10, 5))}, second: Inputs{Payments: listed(Succeeded, day(11, 2))}, want: []string{"November"},
+			first: inputs{Payments: listed(Pending, day(10, 5))}, second: inputs{Payments: listed(Succeeded, day(11, 2))}, want: []string{"November"},
 		},
 		"a payment that fails, and succeeds all the same": {
-			first: Inputs{Payments: listed(Failed, day(10, 6))}, second: Inputs{Payments: listed(Succeeded, day(11, 2))}, want: []string{"November"},
+			first: inputs{Payments: listed(Failed, day(10, 6))}, second: inputs{Payments: listed(Succeeded, day(11, 2))}, want: []string{"November"},
 		},
 		"a payment that is touched after it was over": {
-			first:  Inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(nil)}},
-			second: Inputs{Payments: listed(Succeeded, day(11, 2)), Records: []Record{recordOf(nil)}}, want: []string{"October"},
+			first:  inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(nil)}},
+			second: inputs{Payments: listed(Succeeded, day(11, 2)), Records: []Record{recordOf(nil)}}, want: []string{"October"},
 		},
 		"a payment that succeeds, and is called failed for a while": {
-			first:  Inputs{Payments: listed(Failed, day(10, 8)), Records: []Record{recordOf(nil)}},
-			second: Inputs{Payments: listed(Succeeded, day(11, 2)), Records: []Record{recordOf(nil)}}, want: []string{"October"},
+			first:  inputs{Payments: listed(Failed, day(10, 8)), Records: []Record{recordOf(nil)}},
+			second: inputs{Payments: listed(Succeeded, day(11, 2)), Records: []Record{recordOf(nil)}}, want: []string{"October"},
 		},
 		"a payment that is no longer listed": {
-			first: Inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(nil)}}, second: Inputs{Records: []Record{recordOf(nil)}},
+			first: inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(nil)}}, second: inputs{Records: []Record{recordOf(nil)}},
 			want: []string{"October"},
 		},
 		"a payment whose record was lost and made anew": {
-			first:  Inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(nil)}},
-			second: Inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(func(r *Record) { r.CompletedAt = day(11, 20) })}},
+			first:  inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(nil)}},
+			second: inputs{Payments: listed(Succeeded, day(10, 6)), Records: []Record{recordOf(func(r *Record) { r.CompletedAt = day(11, 20) })}},
 			want:   []string{"October"},
 		},
 		"a transfer that is sent in one month and settled in the next": {
-			first:  Inputs{Transfers: transfer(Pending, day(10, 31)), Records: []Record{send(day(10, 31))}},
-			second: Inputs{Transfers: transfer(Succeeded, day(11, 1)), Records: []Record{send(day(10, 31))}}, want: []string{"October"},
+			first:  inputs{Transfers: transfer(Pending, day(10, 31)), Records: []Record{send(day(10, 31))}},
+			second: inputs{Transfers: transfer(Succeeded, day(11, 1)), Records: []Record{send(day(10, 31))}}, want: []string{"October"},
 		},
 		"a transfer that the operator sees late": {
-			first:  Inputs{Transfers: transfer(Succeeded, day(10, 31)), Records: []Record{send(day(11, 1))}},
-			second: Inputs{Transfers: transfer(Succeeded, day(10, 31)), Records: []Record{send(day(11, 1))}}, want: []string{"October"},
+			first:  inputs{Transfers: transfer(Succeeded, day(10, 31)), Records: []Record{send(day(11, 1))}},
+			second: inputs{Transfers: transfer(Succeeded, day(10, 31)), Records: []Record{send(day(11, 1))}}, want: []string{"October"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for period, in := range map[Period]Inputs{october: tc.first, november: tc.second} {
+			for period, in := range map[Period]inputs{october: tc.first, november: tc.second} {
 				in.Period, in.Wallet = period, wallet
-				entries, err := Collect(in)
+				entries, err := collect(in)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -358,7 +381,7 @@ func TestRevisions(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			entries, err := Collect(Inputs{Period: october, Wallet: wallet, Records: []Record{record, issued}, Resources: tc.resources})
+			entries, err := collect(inputs{Period: october, Wallet: wallet, Records: []Record{record, issued}, Resources: tc.resources})
 			if err != nil || len(entries) != 2 {
 				t.Fatalf("%d entries, %v", len(entries), err)
 			}
@@ -776,14 +799,14 @@ func TestComposeRefuses(t *testing.T) {
 
 // TestLargeDocument has as many entries as a busy shop makes in a month; no ConfigMap is over the limit of Kubernetes.
 func TestLargeDocument(t *testing.T) {
-	var in Inputs
+	var in inputs
 	in.Period, in.Wallet = october, wallet
 	for i := range 20_000 {
 		in.Payments = append(in.Payments, paid(func(p *Payment) { p.Hash, p.Inbound = hashOf(i), i%2 == 0 }))
 		in.Records = append(in.Records, recordOf(func(r *Record) { r.Name, r.Hash = "ln-"+hashOf(i), hashOf(i) }))
 	}
 	slices.Reverse(in.Payments)
-	entries, err := Collect(in)
+	entries, err := collect(in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -803,4 +826,38 @@ func TestLargeDocument(t *testing.T) {
 	if summary.Entries < 20_000 || len(maps) < 5 {
 		t.Errorf("%d entries in %d ConfigMaps", summary.Entries, len(maps))
 	}
+}
+
+// TestCollectorKeepsThePeriod holds that a long list costs what its document shows, and no more.
+func TestCollectorKeepsThePeriod(t *testing.T) {
+	const listed, shown = 30_000, 30
+	c := NewCollector(october, wallet, nil, nil)
+	before := liveBytes()
+	for i := range listed {
+		at := october.From.Add(-time.Duration(i+1) * time.Minute)
+		if i%(listed/shown) == 0 {
+			at = day(10, 5)
+		}
+		c.Payment(Payment{
+			Hash: hashOf(i), Inbound: i%2 == 0, State: Succeeded, AmountMsat: new(int64(1000 * i)), Payee: fmt.Sprintf("02%064x", i),
+			CreatedAt: at, UpdatedAt: at,
+		})
+	}
+	kept := liveBytes() - before
+	entries, err := c.Entries(nil)
+	if err != nil || len(entries) != shown {
+		t.Fatalf("%d entries, %v, want %d", len(entries), err, shown)
+	}
+	// The list itself is some 9 MB, an entry with its texts some 700 bytes.
+	if kept > 100_000 {
+		t.Errorf("of a list of %d payments %d bytes are kept, want those of %d entries", listed, kept, shown)
+	}
+}
+
+// liveBytes is what is in use once all garbage is gone.
+func liveBytes() int64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
 }

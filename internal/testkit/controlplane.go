@@ -30,20 +30,39 @@ var started atomic.Bool
 // them. A control plane takes 4 s and 310 MB, so that a test binary gets one: a second call fails. Cases keep apart by namespace. The
 // caller calls stop, also where a case failed, or the two processes stay. Arguments of the API server may be given, as "watch-cache=false".
 func StartControlPlane(arguments ...string) (cfg *rest.Config, c client.Client, stop func() error, err error) {
-	if !started.CompareAndSwap(false, true) {
-		return nil, nil, nil, errors.New("this test binary has a control plane already")
-	}
-	root, err := ModuleRoot()
+	plane, err := StartWithEtcd(arguments...)
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	return plane.Config, plane.Client, plane.Stop, nil
+}
+
+// ControlPlane is etcd and an API server.
+type ControlPlane struct {
+	// Config and Client are the administrator's.
+	Config *rest.Config
+	Client client.Client
+	// Etcd is the URL at which etcd answers, to everybody on this machine.
+	Etcd string
+	// Stop ends both.
+	Stop func() error
+}
+
+// StartWithEtcd is StartControlPlane for who also wants to reach etcd.
+func StartWithEtcd(arguments ...string) (*ControlPlane, error) {
+	if !started.CompareAndSwap(false, true) {
+		return nil, errors.New("this test binary has a control plane already")
+	}
+	root, err := ModuleRoot()
+	if err != nil {
+		return nil, err
+	}
 	assets := AssetsDirectory(root)
 	if _, err := os.Stat(filepath.Join(assets, "kube-apiserver")); err != nil {
-		return nil, nil, nil, fmt.Errorf("there is no control plane, run make envtest: %w", err)
+		return nil, fmt.Errorf("there is no control plane, run make envtest: %w", err)
 	}
-	scheme := Scheme()
 	env := &envtest.Environment{
-		Scheme:                   scheme,
+		Scheme:                   Scheme(),
 		BinaryAssetsDirectory:    assets,
 		CRDDirectoryPaths:        []string{CRDDirectory(root)},
 		ErrorIfCRDPathMissing:    true,
@@ -56,18 +75,19 @@ func StartControlPlane(arguments ...string) (cfg *rest.Config, c client.Client, 
 	}
 	token, file, err := adminToken()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	env.ControlPlane.GetAPIServer().Configure().Set("token-auth-file", file)
-	stop = func() error { return errors.Join(env.Stop(), os.Remove(file)) }
-	if cfg, err = start(env); err == nil {
-		cfg.BearerToken, cfg.CertData, cfg.KeyData = token, nil, nil
-		c, err = client.New(cfg, client.Options{Scheme: scheme})
+	plane := &ControlPlane{Stop: func() error { return errors.Join(env.Stop(), os.Remove(file)) }}
+	if plane.Config, err = start(env); err == nil {
+		plane.Config.BearerToken, plane.Config.CertData, plane.Config.KeyData = token, nil, nil
+		plane.Client, err = client.New(plane.Config, client.Options{Scheme: Scheme()})
 	}
 	if err != nil {
-		return nil, nil, nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), stop())
+		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), plane.Stop())
 	}
-	return cfg, c, stop, nil
+	plane.Etcd = env.ControlPlane.Etcd.URL.String()
+	return plane, nil
 }
 
 // adminToken writes a file by which the API server knows an administrator's token. That of a certificate, which envtest makes, it would

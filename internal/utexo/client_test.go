@@ -132,7 +132,7 @@ func TestNoSecretInErrors(t *testing.T) {
 				_, paid := client.PayInvoiceEnd(t.Context(), psbt, inAMinute())
 				_, sent := client.OnchainSendEnd(t.Context(), psbt, inAMinute())
 				_, balance := client.Balance(t.Context())
-				_, list := client.ListPayments(t.Context())
+				_, list := listPayments(t.Context(), client)
 				settled, settling := client.Settle(t.Context(), inAMinute())
 				for _, err := range []error{paid, sent, balance, list} {
 					if e, ok := errors.AsType[*Error](err); !ok || e.StatusCode != status {
@@ -226,8 +226,8 @@ func TestUnknownWalletIsRegisteredOnTheWay(t *testing.T) {
 			_, _, err := c.OnchainSend(t.Context(), "1")
 			return err
 		}, 1},
-		"ListPayments": {`{"payments":[]}`, func(t *testing.T, c *Client) error {
-			_, err := c.ListPayments(t.Context())
+		"EachPayment": {`{"payments":[]}`, func(t *testing.T, c *Client) error {
+			_, err := listPayments(t.Context(), c)
 			return err
 		}, 1},
 		"ListTransfers": {`[]`, func(t *testing.T, c *Client) error {

@@ -63,7 +63,7 @@ var everyCall = []struct {
 		return found.ID, presence, err
 	}},
 	{opListPayments, false, func(ctx context.Context, c *Client) (string, Presence, error) {
-		_, err := c.ListPayments(ctx)
+		_, err := listPayments(ctx, c)
 		return "", 0, err
 	}},
 	{opOnchainReceive, false, func(ctx context.Context, c *Client) (string, Presence, error) {

@@ -165,7 +165,7 @@ type SendRequest struct {
 	CreatedAt  time.Time // zero where the service did not say
 }
 
-// Payment is an item of ListPayments.
+// Payment is what EachPayment visits.
 type Payment struct {
 	PaymentHash string // 64 lower-case hex digits
 	Inbound     bool
@@ -304,7 +304,7 @@ func (c *Client) PayInvoiceEnd(ctx context.Context, signedPSBT string, notAfter 
 }
 
 // SendRequest looks up a payment by its payment hash, 64 hex digits. It also finds invoices that the service's node issued, as if
-// they were payments: ListPayments tells them apart. Source: operationId getLightningSendRequest.
+// they were payments: EachPayment tells them apart. Source: operationId getLightningSendRequest.
 func (c *Client) SendRequest(ctx context.Context, hash string) (SendRequest, Presence, error) {
 	hash, ok := paymentHash(hash)
 	if !ok {
@@ -333,19 +333,10 @@ func (c *Client) SendRequest(ctx context.Context, hash string) (SendRequest, Pre
 	return out, Present, nil
 }
 
-// ListPayments returns the payments of the service's node, of both directions and possibly of other wallets: match them by hash. A
-// list that is returned is whole; one that is cut off or has an item that cannot be read is an error. Where the deployment does not
-// offer it, errors.Is(err, ErrNotAvailable). Source: operationId listLightningPayments.
-func (c *Client) ListPayments(ctx context.Context) ([]Payment, error) {
-	out := []Payment{}
-	if err := c.EachPayment(ctx, func(one Payment) { out = append(out, one) }); err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-// EachPayment is ListPayments for who looks for a few payments in a long list, which it visits while it is read. Not before it returns
-// nil is it known that the list was whole: no payment is missing from it only then.
+// EachPayment visits the payments of the service's node, of both directions and possibly of other wallets: match them by hash. They are
+// visited while the list, which may be long, is read. Not before it returns nil is it known that the list was whole: one that is cut off or
+// has an item that cannot be read is an error. Where the deployment does not offer it, errors.Is(err, ErrNotAvailable).
+// Source: operationId listLightningPayments.
 func (c *Client) EachPayment(ctx context.Context, visit func(Payment)) error {
 	err := c.do(ctx, call{
 		operation: opListPayments,

@@ -167,8 +167,8 @@ func TestOnchainSendFindsItsPath(t *testing.T) {
 
 func TestNotAvailable(t *testing.T) {
 	lists := map[string]func(*testing.T, *Client) error{
-		"ListPayments": func(t *testing.T, c *Client) error {
-			_, err := c.ListPayments(t.Context())
+		"EachPayment": func(t *testing.T, c *Client) error {
+			_, err := listPayments(t.Context(), c)
 			return err
 		},
 		"ListTransfers": func(t *testing.T, c *Client) error {

@@ -88,7 +88,6 @@ var reserve = map[string]string{
 	"anywhere: list depositaddresses.payments.utexo.com": "an API server that does not stream lists",
 	"anywhere: list settlements.payments.utexo.com":      "an API server that does not stream lists",
 	"anywhere: list statements.payments.utexo.com":       "an API server that does not stream lists",
-	"anywhere: list wallets.payments.utexo.com":          "an API server that does not stream lists",
 	"utexo-system: patch events":                         "a leader that takes the lead twice",
 }
 
