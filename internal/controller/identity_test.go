@@ -296,6 +296,32 @@ func TestLostRecordOfALightningPayment(t *testing.T) {
 	}
 }
 
+// TestLostRecordOfAnOnchainSend deletes the record of a send that was submitted, and nothing else. Nothing but its status tells of it: it is
+// held until a person looked.
+func TestLostRecordOfAnOnchainSend(t *testing.T) {
+	for _, profile := range []sandbox.Profile{sandbox.Documented, sandbox.Reference} {
+		t.Run(string(profile), func(t *testing.T) {
+			w := newWorld(t, profile)
+			w.syncWallet()
+			send := made(w, w.send("payroll", 20_000).Obj())
+			w.until(send, "it is submitted", func(time.Duration) bool { return w.record(send).Journal.Phase == v1alpha1.RecordSubmitted })
+			w.delete(w.record(send))
+			w.watch(send, 30*time.Minute)
+			w.want(send, verdict{"Pending", v1alpha1.ReasonJournalLost, []string{"is gone", "spec.acknowledgedEpoch of Wallet main"}})
+			if moves, ends := len(moved(w)), w.ends(); moves != 1 || ends != 1 {
+				t.Errorf("moved %d times by %d ends", moves, ends)
+			}
+			wallet := w.wallet("main")
+			w.change(wallet, func() { wallet.Spec.AcknowledgedEpoch = wallet.Status.JournalEpoch })
+			w.syncWallet()
+			w.drive(send)
+			if send.Status.Phase != v1alpha1.PaymentSucceeded {
+				t.Errorf("acknowledged, and yet %s", send.Status.Phase)
+			}
+		})
+	}
+}
+
 // TestDeletion deletes payments at each stage.
 func TestDeletion(t *testing.T) {
 	eachScenario(t, func(t *testing.T, s scenario) {

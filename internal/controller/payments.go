@@ -389,7 +389,10 @@ func (r *pass) observeWallet(ctx context.Context, known *v1alpha1.RecordWallet) 
 	return nil
 }
 
-// journalObstacle holds an on-chain send where the records of earlier ones may be missing.
+// lostRecordPoll is how often a record is looked for that a status names and that is not there: somebody may bring it back.
+const lostRecordPoll = 10 * time.Minute
+
+// journalObstacle holds an on-chain send where the records of earlier ones may be missing, or its own is.
 func (r *pass) journalObstacle(ctx context.Context, xpubVanilla string) (*payment.Obstacle, error) {
 	if xpubVanilla == "" {
 		return nil, nil
@@ -413,6 +416,13 @@ func (r *pass) journalObstacle(ctx context.Context, xpubVanilla string) (*paymen
 			Reason: v1alpha1.ReasonJournalLost, RetryAfter: max(r.facts.Order.StartBefore.Sub(r.Clock.Now()), 0),
 			Message: fmt.Sprintf("the service shows payments of Wallet %s of which no record exists, so this send may already have been made; "+
 				"make sure that it was not, then set the Wallet's spec.acknowledgedEpoch to %s", r.wallet.Name, epoch.Spec.Epoch),
+		}, nil
+	case r.facts.Recorded && r.facts.Record == nil && r.wallet.Spec.AcknowledgedEpoch != epoch.Spec.Epoch:
+		// The epoch is there, so that not all records were lost, but this one was.
+		return &payment.Obstacle{
+			Reason: v1alpha1.ReasonJournalLost, RetryAfter: lostRecordPoll,
+			Message: fmt.Sprintf("the record %s of this send is gone, so that it may already have been made; make sure that it was not, then set the "+
+				"spec.acknowledgedEpoch of Wallet %s to %s", r.object.recordName(), r.wallet.Name, epoch.Spec.Epoch),
 		}, nil
 	}
 	return nil, nil

@@ -154,7 +154,7 @@ func (r *settling) permit(ctx context.Context) (*payment.Obstacle, error) {
 	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(r.object), &current)
 	switch {
 	case apierrors.IsNotFound(err), err == nil && (current.UID != r.object.UID || !current.DeletionTimestamp.IsZero()):
-		return &payment.Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "the resource is gone"}, nil
+		return &payment.Obstacle{Reason: v1alpha1.ReasonCancelled, Message: "the resource is gone", RetryAfter: time.Second}, nil
 	case err == nil && !shard.Same(&current, r.object):
 		return &payment.Obstacle{Reason: v1alpha1.ReasonShardMismatch, Message: movedAway, RetryAfter: time.Second}, nil
 	case err != nil:

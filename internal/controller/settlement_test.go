@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
@@ -138,6 +140,27 @@ func TestSettlementStatusIsLost(t *testing.T) {
 	}
 	if calls := w.called(sandbox.Settle); calls != 1 {
 		t.Errorf("the service was asked %d times", calls)
+	}
+}
+
+// TestSettlementSeemsGone lets the API server say once, right before the call, that a settlement is gone which is there: it goes on by itself.
+func TestSettlementSeemsGone(t *testing.T) {
+	w := funded(t)
+	object := made(w, testkit.MakeSettlement(w.namespace, "monday"))
+	looks := 0
+	w.boundary = func(call string, after bool) error {
+		if after || !strings.Contains(call, "get Settlement") {
+			return nil
+		}
+		if looks++; looks != 2 { // the first is the one with which a pass begins
+			return nil
+		}
+		return apierrors.NewNotFound(schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: "settlements"}, object.Name)
+	}
+	w.rest(object)
+	w.want(object, verdict{"Succeeded", v1alpha1.ReasonSettlementDone, nil})
+	if calls := w.called(sandbox.Settle); looks != 4 || calls != 1 {
+		t.Errorf("looked at %d times, the service was asked %d times", looks, calls)
 	}
 }
 

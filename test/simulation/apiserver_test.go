@@ -46,6 +46,8 @@ type rules struct {
 	overwrites func(objectKey) bool
 	// swallows says which patches are answered as if they were stored, and are not.
 	swallows func(before, after client.Object) bool
+	// undeletes lists PaymentSignatures that were deleted.
+	undeletes bool
 	// rewrites changes what is stored.
 	rewrites func(client.Object)
 }
@@ -83,6 +85,8 @@ func kindOf(object any) string {
 		return "PaymentRecord"
 	case *v1alpha1.PaymentApproval, *v1alpha1.PaymentApprovalList:
 		return "PaymentApproval"
+	case *v1alpha1.PaymentSignature, *v1alpha1.PaymentSignatureList:
+		return "PaymentSignature"
 	case *v1alpha1.LightningPayment:
 		return "LightningPayment"
 	case *v1alpha1.OnchainSend:
@@ -91,6 +95,8 @@ func kindOf(object any) string {
 		return "Wallet"
 	case *v1alpha1.LightningInvoice:
 		return "LightningInvoice"
+	case *v1alpha1.Settlement:
+		return "Settlement"
 	case *coordinationv1.Lease:
 		return "Lease"
 	case *corev1.Secret:
@@ -156,6 +162,26 @@ func (a *apiServer) listApprovals(list *v1alpha1.PaymentApprovalList, options *c
 	}
 }
 
+// listSignatures lists the PaymentSignatures of one payment, by its UID.
+func (a *apiServer) listSignatures(list *v1alpha1.PaymentSignatureList, options *client.ListOptions) {
+	uid, selected := options.FieldSelector.RequiresExactMatch("spec.paymentRef.uid")
+	if !selected {
+		panic("PaymentSignatures are listed of one payment")
+	}
+	for _, key := range a.keys {
+		if key.kind != "PaymentSignature" || key.namespace != options.Namespace {
+			continue
+		}
+		found := a.current(key)
+		if found == nil && a.rules.undeletes {
+			found = (*a.objects[key])[0].object
+		}
+		if given, ok := found.(*v1alpha1.PaymentSignature); ok && given.Spec.PaymentRef.UID == uid {
+			list.Items = append(list.Items, *given.DeepCopy())
+		}
+	}
+}
+
 // listRecords lists PaymentRecords.
 func (a *apiServer) listRecords(list *v1alpha1.PaymentRecordList, options *client.ListOptions) {
 	selector := options.LabelSelector
@@ -198,6 +224,8 @@ func (a *apiServer) create(object client.Object) error {
 		o.Status = v1alpha1.LightningInvoiceStatus{ObservedGeneration: -1}
 	case *v1alpha1.Wallet:
 		o.Status = v1alpha1.WalletStatus{ObservedGeneration: -1}
+	case *v1alpha1.Settlement:
+		o.Status = v1alpha1.SettlementStatus{ObservedGeneration: -1}
 	case *corev1.Secret:
 		for name, text := range o.StringData {
 			if o.Data == nil {
@@ -330,7 +358,7 @@ func (a *apiServer) store(key objectKey, before client.Object, made version, tex
 // hasStatus tells of the kinds whose status is a subresource of its own.
 func hasStatus(kind string) bool {
 	switch kind {
-	case "Wallet", "LightningInvoice", "LightningPayment", "OnchainSend":
+	case "Wallet", "LightningInvoice", "LightningPayment", "OnchainSend", "Settlement":
 		return true
 	}
 	return false

@@ -39,6 +39,7 @@ func (s *sim) declare() {
 	o := s.toMake[0]
 	s.toMake = s.toMake[1:]
 	s.note("declared: %s from %s", o.key, o.wallet)
+	s.deposit(o)
 	s.mustCreate(s.labelled(o))
 }
 
@@ -242,7 +243,7 @@ func (s *sim) strip(o *object) {
 	s.note("the status of %s is stripped", o.key)
 	if issued, ok := s.api.current(o.key).(*v1alpha1.LightningInvoice); ok && s.recordOf(invoice.RecordName(string(issued.UID))) == nil {
 		if of := s.issuingOf(string(issued.UID)); of.text != "" {
-			*of = issuing{} // its record was lost before, and nothing is left of what was issued
+			s.forgetIssued(string(issued.UID)) // its record was lost before, and nothing is left of what was issued
 		}
 	}
 	s.api.update(o.key, true, func(object client.Object) {
@@ -255,6 +256,8 @@ func (s *sim) strip(o *object) {
 			o.Status = v1alpha1.LightningInvoiceStatus{ObservedGeneration: -1}
 		case *v1alpha1.Wallet:
 			o.Status = v1alpha1.WalletStatus{ObservedGeneration: -1}
+		case *v1alpha1.Settlement:
+			o.Status = v1alpha1.SettlementStatus{ObservedGeneration: -1}
 		}
 	})
 }

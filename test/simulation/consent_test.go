@@ -276,7 +276,8 @@ func (s *sim) permitted(t *task, before *v1alpha1.PaymentRecord) {
 		s.fail("permit", "%s submits a payment of a wallet that it did not look at, or that was suspended or gone", t.name)
 		return
 	}
-	if before.Journal.Phase == v1alpha1.RecordSubmitting || !s.demandsConsent() || o.order.sats <= s.consents.aboveSats {
+	s.signedFor(t, found, &before.Journal)
+	if before.Journal.Phase == v1alpha1.RecordSubmitting || !s.demandsConsent() || o.order == nil || o.order.sats <= s.consents.aboveSats {
 		return
 	}
 	count := s.approvers(found, t.looks.approvals, t.looks.approvalsAt)

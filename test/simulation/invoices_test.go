@@ -12,13 +12,16 @@ import (
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
 
-// issuing is what the judge keeps of one LightningInvoice, by UID.
+// issuing is what the judge keeps of one LightningInvoice, by UID; of one that renews, by generationOf.
 type issuing struct {
 	object *object
+	uid    string
 	// text is the BOLT11 that was readable first.
 	text string
 	// calls of create-invoice may have left an invoice behind; strips took the count of them from the status.
 	calls, strips int
+	// asked is the last renewal whose invoice was asked for.
+	asked int32
 }
 
 // planInvoices decides which invoices people will declare, and when each is paid.
@@ -51,12 +54,15 @@ func (s *sim) planInvoices(wallets int) {
 // wroteInvoice checks that a LightningInvoice shows one BOLT11 for all its life, and tells the payer of it (I10).
 func (s *sim) wroteInvoice(made change) {
 	if made.after == nil {
-		s.watchReceipt(made.before.(*v1alpha1.LightningInvoice))
+		s.watchReceipts(made.before.(*v1alpha1.LightningInvoice))
 		return
 	}
 	after := made.after.(*v1alpha1.LightningInvoice)
-	s.readable(string(after.UID), after.Status.PaymentRequest)
+	s.readable(generationOf(string(after.UID), after.Status.Renewals), after.Status.PaymentRequest)
 	before, ok := made.before.(*v1alpha1.LightningInvoice)
+	if after.Spec.Renewal == v1alpha1.RenewOnExpiry {
+		s.wroteRenewal(before, after)
+	}
 	stripped := ok && before.Status.IssueAttempts > 0 && after.Status.IssueAttempts == 0 && s.current == nil
 	if stripped {
 		s.issuingOf(string(after.UID)).strips++
@@ -65,7 +71,7 @@ func (s *sim) wroteInvoice(made change) {
 
 func (s *sim) issuingOf(uid string) *issuing {
 	if s.judge.issued[uid] == nil {
-		s.judge.issued[uid] = &issuing{}
+		s.judge.issued[uid] = &issuing{uid: uid[:uidLength]}
 		s.judge.uids = append(s.judge.uids, uid)
 	}
 	return s.judge.issued[uid]
@@ -78,12 +84,15 @@ func (s *sim) readable(uid, text string) {
 	}
 	of := s.issuingOf(uid)
 	if of.text == "" {
-		of.text = text
+		of.text, of.uid = text, uid[:uidLength]
 		for _, o := range s.objects {
 			found := s.api.current(o.key)
-			if o.key.kind == "LightningInvoice" && found != nil && string(found.GetUID()) == uid {
+			if o.key.kind == "LightningInvoice" && found != nil && string(found.GetUID()) == of.uid {
 				of.object = o
-				if o.payAfter >= 0 {
+				switch {
+				case o.payer != nil:
+					s.newGeneration(o, uid)
+				case o.payAfter >= 0:
 					o.payAt = s.clock.Now().Add(o.payAfter)
 				}
 			}
@@ -95,6 +104,10 @@ func (s *sim) readable(uid, text string) {
 // pay lets the payer of an invoice pay it, if that is still possible.
 func (s *sim) pay(o *object) {
 	o.payAt = time.Time{}
+	if o.payer != nil {
+		s.payGeneration(o)
+		return
+	}
 	for _, uid := range s.judge.uids {
 		if of := s.judge.issued[uid]; of.object == o && of.text != "" {
 			_, err := s.service.PayInvoice(of.text, true)
@@ -110,18 +123,24 @@ func (s *sim) asksForInvoice(t *task, operation string, a *answer) {
 	}
 	of := s.issuingOf(t.uid)
 	of.calls++
-	s.check("I10", of.calls <= invoice.MaxIssueAttempts*(1+of.strips), "%s: %d calls for one invoice", t.name, of.calls)
+	s.check("I10", of.calls <= invoice.MaxIssueAttempts*(1+of.strips+int(of.asked)), "%s: %d calls for one invoice", t.name, of.calls)
 }
 
-// watchReceipt does what the manager does where a LightningInvoice goes: its record is watched on.
-func (s *sim) watchReceipt(gone *v1alpha1.LightningInvoice) {
-	key := objectKey{"PaymentRecord", operator, invoice.RecordName(string(gone.UID))}
-	if s.objectOf(key) != nil {
-		return
+// watchReceipts does what the manager does where a LightningInvoice goes, or is paid after it was renewed: its records are watched on.
+func (s *sim) watchReceipts(left *v1alpha1.LightningInvoice) {
+	names := invoice.RecordNames(left)
+	if left.Spec.Renewal != v1alpha1.RenewOnExpiry {
+		names = names[:1]
 	}
-	s.addObject(&object{key: key})
-	for _, r := range s.replicas {
-		r.due, r.busy, r.dirty, r.failures = append(r.due, s.clock.Now()), append(r.busy, false), append(r.dirty, false), append(r.failures, 0)
+	for _, name := range names {
+		key := objectKey{"PaymentRecord", operator, name}
+		if s.objectOf(key) != nil {
+			continue
+		}
+		s.addObject(&object{key: key})
+		for _, r := range s.replicas {
+			r.due, r.busy, r.dirty, r.failures = append(r.due, s.clock.Now()), append(r.busy, false), append(r.dirty, false), append(r.failures, 0)
+		}
 	}
 }
 
@@ -147,18 +166,19 @@ func (s *sim) judgeInvoices() {
 			continue
 		}
 		paid := s.paid(of.text)
-		record := s.recordOf(invoice.RecordName(uid))
+		record := s.recordOf("in-" + uid)
 		lost := record == nil && s.judge.loss != nil // what is settled needs no new record
 		s.check("I10", lost || record != nil && record.Spec.PaymentRequest == of.text, "the invoice of %s is not on record", uid)
 		known := !s.judge.restarted && !s.idLost() && !lost
 		phase := v1alpha1.InvoicePhase("")
 		if of.object != nil {
-			if found := s.api.current(of.object.key); found != nil && string(found.GetUID()) == uid {
+			if found := s.api.current(of.object.key); found != nil && string(found.GetUID()) == of.uid {
 				phase = found.(*v1alpha1.LightningInvoice).Status.Phase
 			}
 		}
 		s.note("invoice of %s: %s, paid %t", uid, phase, paid)
 		switch {
+		case phase != "" && of.object.payer != nil: // see judgeRenewals
 		case phase == "": // deleted
 			completed := record != nil && record.Journal.CompletedAt != nil
 			s.check("I2", !completed || paid, "the record of the deleted invoice %s says paid, the ledger does not", uid)

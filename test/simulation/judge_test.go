@@ -47,6 +47,9 @@ type judge struct {
 	// loss is nil where no records were lost; resolved are the records of which a person said what became of the payment.
 	loss     *loss
 	resolved map[string]bool
+	// sendWrites counts writes of records of on-chain sends. halved tells that some of those were lost.
+	sendWrites int
+	halved     bool
 	// losing is the record that somebody is just deleting.
 	losing string
 	// held are what waits for somebody to look after lost records: nobody looks at it before, although its time may run out.
@@ -60,7 +63,7 @@ func newJudge() judge {
 // stats counts what happened in runs.
 type stats struct {
 	kubeCalls, serviceCalls, crashes, pauses, kubeFaults, serviceFaults, begins, ends, unclear, repeats, moved, unknown, failed, succeeded int
-	invoices, settled, losses, resolved, approvals, pins, recordsLost, told                                                                int
+	invoices, settled, losses, resolved, approvals, pins, recordsLost, told, settles, channels, renewed, signed                            int
 }
 
 func (a *stats) add(b stats) {
@@ -86,15 +89,20 @@ func (a *stats) add(b stats) {
 	a.pins += b.pins
 	a.recordsLost += b.recordsLost
 	a.told += b.told
+	a.settles += b.settles
+	a.channels += b.channels
+	a.renewed += b.renewed
+	a.signed += b.signed
 }
 
 func (a *stats) String() string {
 	return fmt.Sprintf("%d calls of the API server, %d of the service; faults that struck: %d at the service, %d at the API server, %d crashes, %d pauses; "+
 		"%d begins, %d ends, of them %d without a clear answer and %d repetitions; payments: %d moved money, records %d Succeeded, %d Failed or Cancelled, %d Unknown; "+
-		"%d invoices shown, %d Settled; all records lost %d times; %d words of people; %d approvals given; %d references to invoices resolved; one record lost %d times; %d resources looked at because a process said so",
+		"%d invoices shown, %d Settled; all records lost %d times; %d words of people; %d approvals given; %d references to invoices resolved; one record lost %d times; %d resources looked at because a process said so; "+
+		"%d settle calls, %d channels opened by them; %d invoices renewed; %d signatures given",
 		a.kubeCalls, a.serviceCalls, a.serviceFaults, a.kubeFaults, a.crashes, a.pauses, a.begins, a.ends, a.unclear, a.repeats, a.moved,
 		a.succeeded, a.failed, a.unknown, a.invoices, a.settled, a.losses, a.resolved,
-		a.approvals, a.pins, a.recordsLost, a.told)
+		a.approvals, a.pins, a.recordsLost, a.told, a.settles, a.channels, a.renewed, a.signed)
 }
 
 // count sums a run up.
@@ -104,11 +112,18 @@ func (s *sim) count() {
 		if request.Fault != "" {
 			sum.serviceFaults++
 		}
+		if request.Effect == sandbox.EffectSettled {
+			sum.channels++
+		}
 	}
 	for _, calls := range s.judge.calls {
 		seen := map[string]bool{}
 		for _, c := range calls {
 			if c.notSent {
+				continue
+			}
+			if c.operation == settleCall {
+				sum.settles++
 				continue
 			}
 			if !c.end {
@@ -129,12 +144,16 @@ func (s *sim) count() {
 	for _, uid := range s.judge.uids {
 		if of := s.judge.issued[uid]; of.text != "" {
 			sum.invoices++
+			if len(uid) > uidLength {
+				sum.renewed++
+			}
 		}
 	}
 	if s.judge.loss != nil {
 		sum.losses++
 	}
 	sum.resolved += len(s.judge.resolved)
+	sum.signed += len(s.given)
 	sum.approvals += len(s.consents.given)
 	for _, o := range s.orders {
 		sum.moved += len(s.service.Moved(o.key))
@@ -170,6 +189,8 @@ type moneyCall struct {
 	attempt   int32
 	end       bool
 	at        time.Time
+	// body is the answer to a settle call.
+	body []byte
 	// answered tells that the caller had an answer, clean that it was whole and readable, notSent that nothing left.
 	answered, clean, notSent bool
 	status                   int
@@ -206,12 +227,12 @@ func (s *sim) wrote(made change) {
 				s.judge.touched[o.record] = s.judge.touched[o.record] || o.wallet == made.key.name
 			}
 		}
-	case "LightningPayment", "OnchainSend", "LightningInvoice":
+	case "LightningPayment", "OnchainSend", "LightningInvoice", "Settlement":
 		if o := s.objectOf(made.key); o != nil && t == nil && made.before != nil {
 			s.judge.touched[o.record] = true
 		}
 		if made.after != nil {
-			s.scan("the status of "+made.key.name, string(made.text))
+			s.scan("the status of "+made.key.name, s.withoutRequest(string(made.text)))
 			s.keepsIDs(made)
 		}
 		if made.key.kind == "LightningInvoice" {
@@ -230,8 +251,8 @@ func (s *sim) recreateSoon(made change) {
 
 // order of phases within an attempt.
 var phaseRank = map[v1alpha1.RecordPhase]int{
-	v1alpha1.RecordClaimed: 1, v1alpha1.RecordBegan: 2, v1alpha1.RecordSubmitting: 3, v1alpha1.RecordSubmitted: 4,
-	v1alpha1.RecordFailed: 5, v1alpha1.RecordCancelled: 5, v1alpha1.RecordUnknown: 5, v1alpha1.RecordSucceeded: 6, v1alpha1.RecordHeld: 1,
+	v1alpha1.RecordClaimed: 1, v1alpha1.RecordBegan: 2, v1alpha1.RecordAwaitingSignature: 3, v1alpha1.RecordSubmitting: 4, v1alpha1.RecordSubmitted: 5,
+	v1alpha1.RecordFailed: 6, v1alpha1.RecordCancelled: 6, v1alpha1.RecordUnknown: 6, v1alpha1.RecordSucceeded: 7, v1alpha1.RecordHeld: 1,
 }
 
 // wroteRecord checks that a record only goes forward, and keeps what the writing task announced.
@@ -245,6 +266,10 @@ func (s *sim) wroteRecord(made change) {
 	}
 	after := made.after.(*v1alpha1.PaymentRecord)
 	s.scan("a record", string(made.text))
+	if after.Spec.Kind == v1alpha1.RecordOnchainSend {
+		s.judge.sendWrites++
+		s.madeAnew(made)
+	}
 	switch after.Spec.Kind {
 	case v1alpha1.RecordLightningInvoice:
 		s.readable(strings.TrimPrefix(made.key.name, "in-"), after.Spec.PaymentRequest)
@@ -257,7 +282,7 @@ func (s *sim) wroteRecord(made change) {
 		s.giveUpInTime(made.key, was, &after.Journal)
 	}
 	if t := s.current; t != nil {
-		if t.object != nil && made.key.name == t.object.record {
+		if t.object != nil && made.key.name == t.recordName() {
 			t.recordLost = false // it works with what is there
 		}
 		if before, ok := made.before.(*v1alpha1.PaymentRecord); ok && after.Journal.Phase == v1alpha1.RecordSubmitting &&
@@ -292,7 +317,7 @@ func (s *sim) forward(key objectKey, was, is *v1alpha1.PaymentJournal) {
 		was.Phase == v1alpha1.RecordUnknown && is.Phase != v1alpha1.RecordUnknown && !s.judge.resolved[key.name]:
 		s.fail("I10", "%s: %s after %s, and nobody resolved it", key, is.Phase, was.Phase)
 	case back && is.Attempt > was.Attempt && is.Phase == v1alpha1.RecordBegan && was.Phase == v1alpha1.RecordBegan:
-	case back && is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordBegan || was.Phase == v1alpha1.RecordSubmitting):
+	case back && is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordBegan || was.Phase == v1alpha1.RecordAwaitingSignature || was.Phase == v1alpha1.RecordSubmitting):
 	case back && is.Phase == v1alpha1.RecordClaimed && (was.Phase == v1alpha1.RecordCancelled || was.Phase == v1alpha1.RecordFailed) && was.SubmittedAt == nil:
 	case back && was.Phase == v1alpha1.RecordFailed && is.Phase == v1alpha1.RecordSubmitted: // a late word of the service
 	case back:
@@ -335,6 +360,9 @@ func (s *sim) keepsIDs(made change) {
 		was, is = []string{b.Status.PaymentHash, b.Status.RequestID, hashOf(b.Status.Plan)}, []string{a.Status.PaymentHash, a.Status.RequestID, hashOf(a.Status.Plan)}
 	case *v1alpha1.LightningInvoice:
 		b := made.before.(*v1alpha1.LightningInvoice)
+		if a.Status.Renewals != b.Status.Renewals {
+			return // which is another invoice
+		}
 		was = []string{b.Status.PaymentRequest, b.Status.PaymentHash, b.Status.RequestID}
 		is = []string{a.Status.PaymentRequest, a.Status.PaymentHash, a.Status.RequestID}
 	case *v1alpha1.OnchainSend:
@@ -358,11 +386,14 @@ func hashOf(plan *v1alpha1.PaymentPlan) string {
 // sending judges a request at the instant at which it leaves, and remembers begins and ends.
 func (s *sim) sending(t *task, operation, wallet string, body []byte) *moneyCall {
 	isBegin, isEnd := strings.HasSuffix(operation, "-begin"), strings.HasSuffix(operation, "-end")
+	if operation == settleCall {
+		isEnd = true
+	}
 	if !isBegin && !isEnd {
 		return nil
 	}
 	now := s.clock.Now()
-	c := &moneyCall{task: t, operation: operation, wallet: wallet, record: t.object.record, attempt: t.began, end: isEnd, at: now}
+	c := &moneyCall{task: t, operation: operation, wallet: wallet, record: t.recordName(), attempt: t.began, end: isEnd, at: now}
 	if isEnd && t.ahead != nil {
 		c.attempt = t.ahead.attempt
 	}
@@ -374,9 +405,12 @@ func (s *sim) sending(t *task, operation, wallet string, body []byte) *moneyCall
 	if s.judge.watching {
 		s.judge.writes = append(s.judge.writes, "U "+operation)
 	}
-	if isBegin {
+	switch {
+	case operation == settleCall:
+		s.sendingSettle(c, earlier)
+	case isBegin:
 		s.sendingBegin(c, earlier)
-	} else {
+	default:
 		s.sendingEnd(c, earlier, body)
 	}
 	return c
@@ -461,6 +495,7 @@ func (s *sim) answered(c *moneyCall, a *answer, injected error) {
 	c.answered, c.status = injected == nil, a.status
 	c.notSent = a.notSent()
 	c.clean = injected == nil && a.clean(c.operation)
+	c.body = a.body
 	switch {
 	case c.end && (c.unclear() || injected != nil): // also where what the caller did not learn is that the connection was refused
 		s.doubt(c.record, "an end without a clear answer")
@@ -501,6 +536,8 @@ func (s *sim) final() {
 	s.judgePlans()
 	s.judgeBudget()
 	s.judgeInvoices()
+	s.judgeRenewals()
+	s.judgeSettlements()
 	s.judgeObjects()
 	s.count()
 	if len(s.failures) == 0 {
@@ -520,7 +557,7 @@ func (s *sim) recordOf(name string) *v1alpha1.PaymentRecord {
 func (s *sim) judgeOrder(o *order) {
 	moved := s.service.Moved(o.key)
 	s.note("order %s of %d sat: moved %d times", short(o.key), o.sats, len(moved))
-	if s.judge.loss != nil && s.judge.loss.again[o] {
+	if s.judge.loss != nil && s.judge.loss.again[o] || o.again {
 		return // nothing was left to tell that it was sent
 	}
 	if len(moved) > 1 && !(s.judge.loss != nil && o.ofSeveralWallets()) {
@@ -540,6 +577,9 @@ func (s *sim) judgeOrder(o *order) {
 	lightning := o.kind == v1alpha1.RecordLightningPayment
 	if (o.recordLost || s.judge.loss != nil && lightning) && (s.saysSucceeded(o) || slices.ContainsFunc(o.objects, func(object *object) bool { return s.api.current(object.key) == nil })) {
 		return // it is not made anew for what is over, or gone
+	}
+	if o.recordLost && !lightning {
+		return // it is not made anew: nobody knows what became of it
 	}
 	if s.judge.loss != nil && (!lightning || s.saysSucceeded(o) || s.waitsSinceLoss(o)) {
 		return // its record was lost and is not made anew
@@ -733,7 +773,7 @@ func (s *sim) judgeObjects() {
 			s.check("I2", record != nil && record.Journal.Phase == v1alpha1.RecordSucceeded ||
 				(s.judge.loss != nil || o.order.recordLost) && len(s.service.Moved(o.order.key)) > 0, "%s says Succeeded, its record does not", o.key)
 		case phase == v1alpha1.PaymentUnknown:
-			s.check("I14", record != nil && record.Journal.Phase == v1alpha1.RecordUnknown, "%s says Unknown, its record does not", o.key)
+			s.check("I14", o.order.recordLost || record != nil && record.Journal.Phase == v1alpha1.RecordUnknown, "%s says Unknown, its record does not", o.key)
 		case phase == v1alpha1.PaymentFailed:
 			held := record != nil && record.Journal.Holder.Name == o.key.name
 			// One that a cache showed after it was replaced may have claimed the record again, and let it go.
@@ -744,11 +784,12 @@ func (s *sim) judgeObjects() {
 		}
 	}
 	for _, key := range s.api.keys {
-		if key.kind != "Secret" || key.namespace != operator {
+		name, _, isPSBT := strings.Cut(key.name, "-psbt-")
+		if key.kind != "Secret" || key.namespace != operator || !isPSBT {
 			continue
 		}
 		if found := s.api.current(key); found != nil {
-			if record := s.recordOf(key.name[:strings.LastIndex(key.name, "-psbt-")]); record != nil {
+			if record := s.recordOf(name); record != nil {
 				s.note("left: %s of a payment that is %s", key, record.Journal.Phase)
 			}
 		}

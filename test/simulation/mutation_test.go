@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"bytes"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,6 +37,8 @@ type mutation struct {
 	// faults are put at the service from the start; evils come instead of all others.
 	faults []sandbox.Fault
 	evils  []evil
+	// extra is what each seed has.
+	extra extra
 }
 
 // quarantineOf sets the quarantine of the wallets' Leases alone.
@@ -271,6 +274,55 @@ func TestEachRuleIsNeeded(t *testing.T) {
 		},
 		"plan: what is planned is paid": {
 			mutation: mutation{read: func(object client.Object) { setMode(object, v1alpha1.ModeApply) }}, caughtBy: []string{"plan"}, within: 60,
+		},
+		"settle: what may have settled is asked for again": {
+			mutation: mutation{rules: rules{rewrites: func(object client.Object) {
+				if record, ok := object.(*v1alpha1.PaymentRecord); ok && record.Spec.Kind == v1alpha1.RecordSettlement && record.Journal.Phase == v1alpha1.RecordUnknown {
+					record.Journal.Phase = v1alpha1.RecordClaimed
+				}
+			}}, faults: []sandbox.Fault{often(sandbox.FaultDropAnswer, sandbox.Settle)}, extra: settlements}, caughtBy: []string{"settle"}, within: 20,
+		},
+		"settle: no answer is taken for success": {
+			mutation: mutation{answer: func(_ *sim, _ *task, operation string, a *answer) {
+				if operation == settleCall && a.lost() {
+					*a = answer{status: 200, body: []byte(`{"result":"success"}`)}
+				}
+			}, faults: []sandbox.Fault{often(sandbox.FaultDropRequest, sandbox.Settle)}, extra: settlements}, caughtBy: []string{"settle"}, within: 20,
+		},
+		"permit: what may be settled is taken from a cache": {
+			mutation: mutation{tune: func(c *controller.Controllers) { c.Settle.Reader = c.Settle.Client }, extra: settlements},
+			caughtBy: []string{"permit"}, within: 20,
+		},
+		"renewal: an invoice reads as expired that can be paid": {
+			mutation: mutation{answer: func(_ *sim, _ *task, operation string, a *answer) {
+				if strings.HasPrefix(operation, "receive-request/") {
+					a.body = bytes.Replace(a.body, []byte(`"status":"OPEN"`), []byte(`"status":"EXPIRED"`), 1)
+				}
+			}, extra: renewals}, caughtBy: []string{"renewal"}, within: 20,
+		},
+		"renewal: the history is not kept": {
+			mutation: mutation{rules: rules{rewrites: func(object client.Object) {
+				if issued, ok := object.(*v1alpha1.LightningInvoice); ok {
+					issued.Status.History = nil
+				}
+			}}, extra: renewals}, caughtBy: []string{"renewal"}, within: 20,
+		},
+		"renewal: every invoice that is paid settles it": {
+			mutation: mutation{rules: rules{rewrites: func(object client.Object) {
+				if record, ok := object.(*v1alpha1.PaymentRecord); ok && record.Journal.Reason == v1alpha1.EventUnattributedReceipt {
+					record.Journal.Reason = v1alpha1.ReasonSettled
+				}
+			}}, extra: renewals}, caughtBy: []string{"renewal"}, within: 60,
+		},
+		"journal: a status does not tell that a record was lost": {
+			mutation: mutation{read: func(object client.Object) {
+				if send, ok := object.(*v1alpha1.OnchainSend); ok {
+					send.Status.RecordRef = ""
+				}
+			}, extra: halves}, caughtBy: []string{"journal"}, within: 60,
+		},
+		"signed: a signature counts that was deleted": {
+			mutation: mutation{rules: rules{undeletes: true}, extra: signatures}, caughtBy: []string{"signed"}, within: 60,
 		},
 		"I14: an end is never repeated": {
 			mutation: mutation{policy: func(p *payment.Policy) { p.MaxEndCalls = 1 }, faults: []sandbox.Fault{

@@ -48,7 +48,7 @@ func (s *sim) loseRecords() {
 		}
 		issued, isInvoice := held.(*v1alpha1.LightningInvoice)
 		if isInvoice && issued.Status.PaymentRequest == "" {
-			*s.issuingOf(string(issued.UID)) = issuing{} // only the record said what was issued
+			s.forgetIssued(string(issued.UID)) // only the record said what was issued
 		}
 		if wallet, ok := held.(*v1alpha1.Wallet); ok {
 			xpub := wallet.Status.XpubVanilla
@@ -61,7 +61,7 @@ func (s *sim) loseRecords() {
 		}
 		s.strip(o)
 		if isInvoice {
-			*s.issuingOf(string(issued.UID)) = issuing{} // nothing is left of what was issued
+			s.forgetIssued(string(issued.UID)) // nothing is left of what was issued
 		}
 	}
 	s.judge.calls = map[string][]*moneyCall{} // none of them can land any more when the operator is back
@@ -85,8 +85,42 @@ func (s *sim) loseOneRecord() {
 	if len(kept) == 0 {
 		return
 	}
-	o := kept[s.random.IntN(len(kept))]
-	name := o.objects[0].record
+	s.loseRecord(kept[s.random.IntN(len(kept))], 0)
+}
+
+// loseHalf is each record of an on-chain send of one wallet deleted or not, as a repair of etcd may do: what there is besides stays.
+func (s *sim) loseHalf() {
+	s.losesAfter = 0
+	wallet := ""
+	for _, o := range s.orders {
+		for i, object := range o.objects {
+			if o.kind != v1alpha1.RecordOnchainSend || s.recordOf(object.record) == nil || wallet != "" && object.wallet != wallet || s.extra.IntN(2) == 0 {
+				continue
+			}
+			wallet, s.judge.halved = object.wallet, true
+			s.loseRecord(o, i)
+		}
+	}
+}
+
+// madeAnew judges the record of an on-chain send that comes to be after it was lost: where the status tells of the one that was, as far as
+// whoever makes it can know, it may have been sent and is not begun again.
+func (s *sim) madeAnew(made change) {
+	for _, o := range s.orders {
+		for _, object := range o.objects {
+			if made.before != nil || object.record != made.key.name || !o.recordLost || s.current == nil {
+				continue
+			}
+			o.again = true
+			known, there := s.current.cached.(*v1alpha1.OnchainSend)
+			s.check("journal", !there || known.Status.RecordRef == "", "%s is made anew although its record was lost", object.key)
+		}
+	}
+}
+
+// loseRecord deletes the record of an object that orders o.
+func (s *sim) loseRecord(o *order, of int) {
+	name := o.objects[of].record
 	key := objectKey{"PaymentRecord", operator, name}
 	s.note("the record %s is lost: %s", short(name), s.recordOf(name).Journal.Phase)
 	o.recordLost = true
@@ -150,7 +184,7 @@ func (s *sim) beginsAfterLoss(c *moneyCall) {
 // heldSinceLoss reports whether object waits, as it should, for somebody to look after the records that were lost, or after a payment that
 // has none: that of another client, which an end of ours can make.
 func (s *sim) heldSinceLoss(found client.Object) bool {
-	return (s.judge.loss != nil || s.judge.foreign || s.confused()) && readyReason(found) == v1alpha1.ReasonJournalLost
+	return (s.judge.loss != nil || s.judge.halved || s.judge.foreign || s.confused()) && readyReason(found) == v1alpha1.ReasonJournalLost
 }
 
 // saySo lets people look at the ledger and say what became of some of the payments that are Unknown, as the runbook has it.

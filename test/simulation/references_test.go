@@ -88,7 +88,8 @@ func (s *sim) payOffers() {
 
 // hopeless reports whether a payment refers to an invoice that will not come.
 func (s *sim) hopeless(o *object) bool {
-	if o.offer == nil || o.order.key != "" || s.chaotic || len(s.judge.replaced) > 0 || s.api.current(o.key) == nil ||
+	found := s.api.current(o.key)
+	if o.offer == nil || found == nil || o.order.key != "" && (s.judge.loss == nil || readyReason(found) != v1alpha1.ReasonReferenceNotFound) || s.chaotic || len(s.judge.replaced) > 0 ||
 		s.recordOf(payment.InvoicePinName(team, o.key.name)) != nil {
 		return false
 	}

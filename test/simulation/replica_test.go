@@ -43,7 +43,7 @@ type replica struct {
 	failures []int
 }
 
-var watchedKinds = []string{"Wallet", "LightningInvoice", "LightningPayment", "OnchainSend", "PaymentApproval"}
+var watchedKinds = []string{"Wallet", "LightningInvoice", "LightningPayment", "OnchainSend", "Settlement", "PaymentApproval", "PaymentSignature"}
 
 // start starts a process: its caches are filled, and everything is reconciled once.
 func (s *sim) start(r *replica) {
@@ -116,6 +116,8 @@ func (s *sim) reconcile(r *replica, o *object) {
 			t.result, t.err = controllers.Payment.Reconcile(ctx, request)
 		case "OnchainSend":
 			t.result, t.err = controllers.Send.Reconcile(ctx, request)
+		case "Settlement":
+			t.result, t.err = controllers.Settle.Reconcile(ctx, request)
 		case observedKind:
 			t.result, t.err = controllers.Observe.Reconcile(ctx, request)
 		}
@@ -127,7 +129,7 @@ func (s *sim) finished(t *task) {
 	r, i := t.replica, t.object.index
 	if t.crashed {
 		if t.ahead != nil {
-			s.doubt(t.object.record, "a crash after the write-ahead")
+			s.doubt(t.recordName(), "a crash after the write-ahead")
 		}
 		return
 	}
@@ -184,13 +186,19 @@ func (s *sim) enqueue(r *replica, made change) {
 		r.due[o.index] = s.clock.Now()
 		r.dirty[o.index] = true
 	}
-	if made.key.kind == "PaymentApproval" {
-		approved := made.after
-		if approved == nil {
-			approved = made.before
+	if made.key.kind == "PaymentApproval" || made.key.kind == "PaymentSignature" {
+		given := made.after
+		if given == nil {
+			given = made.before
 		}
-		of := approved.(*v1alpha1.PaymentApproval)
-		if o := s.objectOf(objectKey{of.Spec.PaymentRef.Kind, of.Namespace, of.Spec.PaymentRef.Name}); o != nil {
+		var of v1alpha1.PaymentReference
+		switch given := given.(type) {
+		case *v1alpha1.PaymentApproval:
+			of = given.Spec.PaymentRef
+		case *v1alpha1.PaymentSignature:
+			of = given.Spec.PaymentRef
+		}
+		if o := s.objectOf(objectKey{of.Kind, made.key.namespace, of.Name}); o != nil {
 			add(o)
 		}
 		return
@@ -263,6 +271,9 @@ func (c *replicaClient) call(name string, do func() error) error {
 	s.tick()
 	if injected := s.cross(name, true); injected != nil {
 		s.note("%s K %s: answer lost (%v)", s.current.name, name, injected)
+		if ahead := s.current.ahead; ahead != nil && s.current.object.key.kind == "Settlement" {
+			s.doubt(ahead.record, "a write-ahead whose answer was lost")
+		}
 		return injected
 	}
 	if s.tracing {
@@ -283,7 +294,7 @@ func (c *replicaClient) Get(_ context.Context, key client.ObjectKey, object clie
 		}
 		assign(object, found)
 		if wanted == s.current.object.key {
-			s.current.uid = string(object.GetUID())
+			s.current.uid, s.current.cached = string(object.GetUID()), found
 		}
 		if s.mutation.read != nil {
 			s.mutation.read(object)
@@ -319,6 +330,11 @@ func (c *replicaClient) List(_ context.Context, list client.ObjectList, options 
 					s.mutation.read(&approvals.Items[i])
 				}
 			}
+			return nil
+		}
+		if signatures, ok := list.(*v1alpha1.PaymentSignatureList); ok {
+			s.api.listSignatures(signatures, &all)
+			s.current.signaturesAt = s.api.revision
 			return nil
 		}
 		s.api.listRecords(list.(*v1alpha1.PaymentRecordList), &all)

@@ -9,6 +9,7 @@ import (
 
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // task is a coroutine of the scheduler: a reconcile of a replica, or the service at work on a request. It hands control back before each
@@ -20,6 +21,8 @@ type task struct {
 	object  *object
 	// uid is what the cache said that the object's is.
 	uid string
+	// cached is the object as the cache showed it last.
+	cached client.Object
 	// do is what the task does; on is what it does it on, nil before it runs for the first time.
 	do func()
 	on *coroutine
@@ -36,8 +39,10 @@ type task struct {
 
 	// began and ahead are the last writes of a record by which the task announced a begin, and an end.
 	began int32
-	ahead *writeAhead
-	looks looks
+	// signaturesAt is the revision at which the task last listed what people signed.
+	signaturesAt int64
+	ahead        *writeAhead
+	looks        looks
 	// recordLost tells that the record with which it works was deleted meanwhile.
 	recordLost bool
 }
@@ -205,12 +210,16 @@ func (s *sim) step(limit time.Time) bool {
 		}
 	}
 	s.offerConsent(consider)
+	s.offerSigning(consider)
 	if s.chaotic {
 		if len(s.choices) == 0 {
 			at := next
 			consider(now, 40, func() { s.advance(at.Sub(now)) })
 		}
 		s.offerChaos(consider)
+		if s.losesAfter > 0 && s.judge.sendWrites >= s.losesAfter {
+			consider(now, 20, s.loseHalf)
+		}
 	}
 	total := 0
 	for _, c := range s.choices {

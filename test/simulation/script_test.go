@@ -47,7 +47,10 @@ var operations = func() (all []operation) {
 			}},
 			operation{"Wallet/" + on.name, on.service, on.profile, nil})
 	}
-	return all
+	// Its calls are the same on both services; the answer of this one says more.
+	return append(all, operation{"Settlement/reference", sandbox.Reference, v1alpha1.ProfileReference, func(s *sim) {
+		s.planSettlement("settlement", "wallet-0", 1_000_000)
+	}})
 }()
 
 // boundary is a call as an operation made it without faults: the nth of its name.
@@ -207,7 +210,7 @@ func operationAt(name string) sandbox.Operation {
 		"pay-invoice-begin": sandbox.PayBegin, "pay-invoice-end": sandbox.PayEnd, "send-request": sandbox.SendRequest,
 		"listpayments": sandbox.ListPayments, "onchain-receive": sandbox.OnchainReceive, "balance": sandbox.Balance,
 		"onchain-send-begin": sandbox.OnchainBegin, "onchain-send-end": sandbox.OnchainEnd, "onchain-send": sandbox.OnchainStatus,
-		"listtransfers": sandbox.ListTransfers, "listtransactions": sandbox.ListTransactions,
+		settleCall: sandbox.Settle, "listtransfers": sandbox.ListTransfers, "listtransactions": sandbox.ListTransactions,
 	}[path]
 }
 
@@ -248,7 +251,7 @@ func serviceKinds(op sandbox.Operation) []sandbox.Fault {
 		kinds = append(kinds, sandbox.Fault{Kind: sandbox.FaultUnknownStatus})
 	}
 	switch op {
-	case sandbox.PayBegin, sandbox.PayEnd, sandbox.OnchainBegin, sandbox.OnchainEnd, sandbox.CreateInvoice:
+	case sandbox.PayBegin, sandbox.PayEnd, sandbox.OnchainBegin, sandbox.OnchainEnd, sandbox.CreateInvoice, sandbox.Settle:
 		kinds = append(kinds, []sandbox.Fault{
 			{Kind: sandbox.FaultDropAnswer},
 			{Kind: sandbox.FaultLandLate, Delay: seconds(200)},

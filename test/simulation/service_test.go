@@ -21,7 +21,7 @@ type transport struct{ sim *sim }
 // patience is how long the client waits for the answer to a call, as in package utexo; there it is real time, here virtual.
 func patience(operation string) time.Duration {
 	switch {
-	case strings.HasSuffix(operation, "-end"):
+	case strings.HasSuffix(operation, "-end"), operation == settleCall:
 		return 150 * time.Second
 	case strings.HasSuffix(operation, "-begin"):
 		return 60 * time.Second
@@ -132,7 +132,7 @@ func (a *answer) clean(operation string) bool {
 		return ok
 	}
 	fields, ok := value.(map[string]any)
-	return ok && (fields["id"] != nil || fields["send_id"] != nil || fields["withdrawal_id"] != nil)
+	return ok && (operation == settleCall || fields["id"] != nil || fields["send_id"] != nil || fields["withdrawal_id"] != nil)
 }
 
 func (a *answer) String() string {

@@ -40,7 +40,7 @@ func (s *sim) shardOf(r *replica) string {
 
 // visibleTo returns object where the cache of r holds it; nil where it does not.
 func (s *sim) visibleTo(r *replica, object client.Object) client.Object {
-	if s.shards == nil || object == nil || !slices.Contains(watchedKinds, kindOf(object)) || kindOf(object) == "PaymentApproval" || shard.Has(s.shardOf(r), object) {
+	if s.shards == nil || object == nil || !slices.Contains(watchedKinds, kindOf(object)) || slices.Contains([]string{"PaymentApproval", "PaymentSignature"}, kindOf(object)) || shard.Has(s.shardOf(r), object) {
 		return object
 	}
 	return nil

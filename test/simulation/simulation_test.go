@@ -23,8 +23,8 @@ func TestMain(m *testing.M) {
 }
 
 // runSeed runs one seed and returns what is left of it.
-func runSeed(seed uint64, broken mutation, tracing bool) *sim {
-	s := newSim(seed, broken, tracing)
+func runSeed(seed uint64, broken mutation, tracing bool) (s *sim) {
+	s = newSim(seed, broken, tracing)
 	defer func() {
 		if cause := recover(); cause != nil {
 			s.fail("panic", "%v\n%s", cause, debug.Stack())
@@ -210,6 +210,46 @@ func TestOneRecordLost(t *testing.T) {
 	t.Log(&sum)
 	if sum.recordsLost < 50 {
 		t.Error("too little was lost for this to mean anything")
+	}
+}
+
+// TestExtras has all of what else only some seeds have in each of a few: 30 seeds of each kind, or SEEDS from FIRST on.
+func TestExtras(t *testing.T) {
+	count, asked := environment(t, "SEEDS")
+	if !asked {
+		count = 30
+	}
+	first, ok := environment(t, "FIRST")
+	if !ok {
+		first = 1
+	}
+	for name, tc := range map[string]struct {
+		extra
+		happened func(*stats) int
+	}{
+		"Settlements":              {settlements, func(sum *stats) int { return sum.settles }},
+		"half of the records lost": {halves, func(sum *stats) int { return 4 * sum.recordsLost }},
+		"signed by people":         {signatures, func(sum *stats) int { return sum.signed }},
+		"renewals":                 {renewals, func(sum *stats) int { return sum.renewed }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mutex sync.Mutex
+			var sum stats
+			inParallel(count, func(i uint64) bool {
+				s := runSeed(first+i, mutation{extra: tc.extra}, false)
+				mutex.Lock()
+				defer mutex.Unlock()
+				sum.add(s.judge.stats)
+				for _, f := range s.failures {
+					t.Errorf("seed %d: %s: %s", s.seed, f.oracle, f.text)
+				}
+				return true
+			})
+			t.Log(&sum)
+			if happened := uint64(tc.happened(&sum)); happened < count/2 {
+				t.Errorf("it happened %d times: too little for this to mean anything", happened)
+			}
+		})
 	}
 }
 

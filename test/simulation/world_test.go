@@ -37,6 +37,8 @@ type sim struct {
 	seed     uint64
 	mutation mutation
 	random   *rand.Rand
+	// extra is what is drawn for what only some seeds have: the others stay as they are.
+	extra    *rand.Rand
 	clock    *virtualClock
 	api      *apiServer
 	service  *sandbox.Server
@@ -65,6 +67,11 @@ type sim struct {
 	budget  int
 	toMake  []*object
 	faults  []*kubeFault
+	// byHand tells that people sign the payments of the wallets, given what they gave.
+	byHand bool
+	given  []*signature
+	// losesAfter is after how many writes of records of on-chain sends some of those records are lost; 0 for never.
+	losesAfter int
 	// script is the faults of a run in which nothing is left to chance; nil for others.
 	script *script
 
@@ -93,9 +100,16 @@ type object struct {
 	// refused tells that nobody approves it, askedAgain when people are asked for the next approval.
 	refused    bool
 	askedAgain time.Time
+	// signAt is when somebody signs what the object asks for, signing the attempt.
+	signAt  time.Time
+	signing int32
 	// payAt is when the payer of an invoice pays it, zero for not; payAfter how long after it was readable, negative for never.
 	payAt    time.Time
 	payAfter time.Duration
+	// payer is of an invoice that renews; nil for others.
+	payer *payer
+	// depositSats come in at the wallet's address when the object is declared.
+	depositSats int64
 }
 
 // rests reports whether there is an end to what is done for the object: wallets are looked at for ever.
@@ -110,8 +124,8 @@ type order struct {
 	destination string
 	startBefore time.Time
 	objects     []*object
-	// recordLost tells that the record of its payment was deleted.
-	recordLost bool
+	// recordLost tells that the record of its payment was deleted, again that an on-chain send was then made anew, since nothing told of it.
+	recordLost, again bool
 }
 
 // accountKeys are the extended private keys of two wallets: what a Secret holds, and a canary. Signing with a mnemonic would spend most of
@@ -147,7 +161,7 @@ var begin = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // newWorld makes a cluster with nothing in it.
 func newWorld(seed uint64, broken mutation, tracing bool) *sim {
-	s := &sim{seed: seed, mutation: broken, tracing: tracing, random: rand.New(rand.NewPCG(seed, 0x7574657865))}
+	s := &sim{seed: seed, mutation: broken, tracing: tracing, random: rand.New(rand.NewPCG(seed, 0x7574657865)), extra: rand.New(rand.NewPCG(seed, 0x6578747261))}
 	s.clock = &virtualClock{clocktesting.NewFakeClock(begin), s}
 	s.api = newAPIServer(s.clock)
 	s.api.written = s.wrote
@@ -196,6 +210,7 @@ func newSim(seed uint64, broken mutation, tracing bool) *sim {
 	case 3:
 		s.dailySats = 45_000 // of about 60,000 that are ordered
 	}
+	s.byHand = s.has(signatures, 2)
 	for i := range 1 + s.random.IntN(2) {
 		s.addWallet(fmt.Sprintf("wallet-%d", i), walletKeys[i], profile)
 	}
@@ -238,6 +253,9 @@ func (s *sim) addWallet(name string, keys accountKeys, profile v1alpha1.ServerPr
 	}
 	if s.demandsConsent() {
 		wallet.Spec.Limits = &v1alpha1.WalletLimits{RequireApprovalAboveSats: &s.consents.aboveSats, RequiredApprovals: &s.consents.required}
+	}
+	if s.byHand {
+		s.signByHand(wallet, keys, name)
 	}
 	s.mustCreate(wallet)
 	s.addObject(&object{key: keyOf(wallet), wallet: name, made: wallet})
@@ -291,6 +309,34 @@ func (s *sim) plan() {
 	if s.seed%4 == 2 && s.shards == nil { // who declares what refers to a LightningInvoice that moved away waits for as long as that is gone
 		s.planReferences(wallets)
 	}
+	if s.has(settlements, 10) {
+		s.planSettlements(wallets)
+	}
+	percent := 0 // where nothing tells of news each invoice that may be paid late is looked at every minute: TestExtras does that
+	if s.seed%3 == 0 {
+		percent = 3
+	}
+	if s.has(renewals, percent) {
+		s.planRenewal(wallets)
+	}
+	if s.has(halves, 2) && s.dailySats == 0 { // the budget is counted from records
+		s.losesAfter = 1 + s.extra.IntN(12)
+	}
+}
+
+// extra is what only some seeds have beside payments and invoices.
+type extra int
+
+const (
+	settlements extra = iota + 1
+	renewals
+	halves
+	signatures
+)
+
+// has reports whether the seed has that extra: so many seeds of a hundred do, and each of a mutation that asks for it.
+func (s *sim) has(what extra, percent int) bool {
+	return s.extra.IntN(100) < percent || s.mutation.extra == what
 }
 
 // lightningOrder is the payment of a fresh invoice.
@@ -451,6 +497,7 @@ func (s *sim) calm() {
 	}
 	s.decidePlans()
 	s.payOffers()
+	s.payRenewals()
 	for _, o := range s.orders {
 		if o.kind == v1alpha1.RecordLightningPayment && o.key != "" {
 			_ = s.service.SetPayee(o.key, sandbox.PayeeSettles)
@@ -503,6 +550,9 @@ func (s *sim) unrest() string {
 		}
 		if s.demandsConsent() && s.asksForConsent(o) {
 			open = append(open, o.key.String()+" is to be approved")
+		}
+		if s.requestOf(o) != nil {
+			open = append(open, o.key.String()+" is to be signed")
 		}
 	}
 	return strings.Join(open, ", ")
