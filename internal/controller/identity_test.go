@@ -854,7 +854,7 @@ func TestOwnInvoice(t *testing.T) {
 func TestOwnInvoiceDeniedOnce(t *testing.T) {
 	for name, tc := range map[string]struct{ begun, paid, ofAnother bool }{
 		"and refuse the begin": {false, true, false}, "and begin": {true, true, false}, "and begin, and nobody pays it": {true, false, false},
-		"and refuse the begin, for another wallet of the node": {false, true, true},
+		"and refuse the begin, for another wallet of the node": {false, true, true}, "and begin, for another wallet of the node": {true, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, sandbox.Reference)

@@ -31,14 +31,13 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 			Presence: payment.Outbound, State: sendState(found.Status), Word: found.StatusWord, RequestID: found.ID, FeeSats: found.FeeSats,
 		}
 		// Where the hash was unknown before we paid it is no invoice of the node's own, if that word was true. It was one word: what ends
-		// the payment, and one that is under way for too long, is held against all that is known without asking for more. Where we submitted
-		// nothing it counts for nothing.
+		// the payment, and one that is under way for too long, is held against all that is known, and a failure is without asking for more.
+		// Where we submitted nothing it counts for nothing.
 		told := record.Journal.AbsentBefore && record.Journal.SubmittedAt != nil
 		if told && seen.State == payment.StatePending && s.Clock.Now().Before(order.StartBefore) {
 			return seen, nil
 		}
-		overdue := seen.State == payment.StatePending && !s.Clock.Now().Before(order.StartBefore)
-		inbound, updated, problem, err := s.inbound(ctx, order, session, seen.State, !told || overdue)
+		inbound, updated, problem, err := s.inbound(ctx, order, session, seen.State, !told || seen.State != payment.StateFailed)
 		switch {
 		case err != nil:
 			return payment.Sighting{}, err
