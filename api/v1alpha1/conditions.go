@@ -83,8 +83,8 @@ const (
 	ReasonSignatureRejected = "SignatureRejected"
 	// ReasonNotSeen means that the service does not show the payment or send that is to be observed. It is looked for again.
 	ReasonNotSeen = "NotSeen"
-	// ReasonJournalLost means that records of earlier payments are missing although the service shows payments, so that an
-	// on-chain send might be a repetition. An administrator sets the Wallet's spec.acknowledgedEpoch. Of a LightningPayment with an
+	// ReasonJournalLost means that records of earlier payments are missing although the service shows payments, or that of this send alone
+	// although its status names it, so that an on-chain send might be a repetition. An administrator sets the Wallet's spec.acknowledgedEpoch. Of a LightningPayment with an
 	// invoiceFrom: that it may have paid another invoice than is there now. Whether it did is looked up by its payment hash.
 	ReasonJournalLost = "JournalLost"
 	// ReasonSourceLost means that the service no longer knows the invoice by its id (it was restarted); what is known is kept,
