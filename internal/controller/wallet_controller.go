@@ -334,26 +334,37 @@ func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet,
 	if err != nil {
 		return nil, nil, err
 	}
-	named := wallet.Status.JournalEpoch
-	// One that is there all the same, by another Wallet or by a read that was late, is looked at as if it had been read.
-	for epoch == nil || !isVouchedFor(epoch, connection.Record, named, sameKeys) {
-		lost := named != "" && (epoch == nil || sameKeys)
+	lost := wallet.Status.JournalEpoch != ""
+	if epoch == nil {
 		if !lost {
 			if lost, err = paid.before(ctx); err != nil {
 				return nil, unavailable("earlier payments cannot be looked for", err), nil
 			}
 		}
-		switch {
-		case epoch == nil:
-			epoch, err = r.makeEpoch(ctx, wallet, connection, lost)
-		case lost:
-			epoch, err = r.Records.Swap(ctx, epoch, lostJournal(*epoch.Journal.DeepCopy()))
-		}
-		if err != nil {
+		// One that is there all the same, by another Wallet or by a read that was late, is looked at as if it had been read.
+		if epoch, err = r.makeEpoch(ctx, wallet, connection, lost); err != nil {
 			return nil, nil, err
 		}
-		if !lost {
-			break
+	}
+	remembered := wallet.Status.JournalEpoch
+	if !sameKeys {
+		remembered = ""
+	}
+	// Another Wallet with these keys may have made it, at a service of its own.
+	switch {
+	case remembered == epoch.Spec.Epoch, epoch.Journal.Reason == v1alpha1.ReasonJournalLost,
+		remembered == "" && epoch.Spec.Wallet.Server == connection.Record.Server:
+		lost = false
+	case remembered != "":
+		lost = true
+	default:
+		if lost, err = paid.before(ctx); err != nil {
+			return nil, unavailable("earlier payments cannot be looked for", err), nil
+		}
+	}
+	if lost {
+		if epoch, err = r.Records.Swap(ctx, epoch, lostJournal(*epoch.Journal.DeepCopy())); err != nil {
+			return nil, nil, err
 		}
 	}
 	if epoch.Spec.Epoch != wallet.Status.JournalEpoch && epoch.Journal.Reason == v1alpha1.ReasonJournalLost {
@@ -361,15 +372,6 @@ func (r *WalletReconciler) journal(ctx context.Context, wallet *v1alpha1.Wallet,
 	}
 	wallet.Status.JournalEpoch = epoch.Spec.Epoch
 	return epoch, nil, nil
-}
-
-// isVouchedFor reports whether nothing has to be asked about an epoch: it is the one that the Wallet names, it is marked already, or it was made
-// with a look at this service. Another Wallet with these keys may have made it, at a service of its own.
-func isVouchedFor(epoch *v1alpha1.PaymentRecord, wallet v1alpha1.RecordWallet, named string, sameKeys bool) bool {
-	if !sameKeys {
-		named = ""
-	}
-	return named == epoch.Spec.Epoch || epoch.Journal.Reason == v1alpha1.ReasonJournalLost || named == "" && epoch.Spec.Wallet.Server == wallet.Server
 }
 
 // makeEpoch creates the epoch of a wallet's records, or returns the one that is there.
