@@ -191,7 +191,7 @@ func (o *outcome) judgePayment(fail failing) {
 			fail("I3", "Failed, and money moved")
 		}
 		if !o.failed {
-			fail("I14", "Failed, and nothing refused it")
+			fail("I14", "Failed, and nothing refused it: %+v", conditionsOf(o.object))
 		}
 	case v1alpha1.PaymentUnknown:
 		o.judgeUnknown(fail)
