@@ -88,7 +88,7 @@ func inParallel(count uint64, do func(uint64) bool) {
 // seedsInCI is how many seeds run where nobody asks for another number, if timeInCI suffices.
 const (
 	seedsInCI = 20_000
-	timeInCI  = 7 * time.Minute
+	timeInCI  = 10 * time.Minute
 )
 
 // TestSeeds runs 20,000 seeds, or as many as fit into seven minutes and the time that the tests have. SEEDS says how many instead, FIRST from
