@@ -527,10 +527,10 @@ func Accepted(journal v1alpha1.PaymentJournal, requestID string) v1alpha1.Paymen
 	next := *journal.DeepCopy()
 	next.Phase = v1alpha1.RecordSubmitted
 	next.RequestID = Limit(requestID, 256)
-	if next.EndCalls <= 1 { // else the call that had no answer may still land
-		next.AnsweredAttempt = next.Attempt
+	if next.EndCalls > 1 { // the call that had no answer may still land
+		return next
 	}
-	return next
+	return Answered(next)
 }
 
 // Answered is the journal of which it is written down that all calls of the current attempt had a clear answer: whatever a Lease still says

@@ -96,13 +96,14 @@ func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Se
 ) (inbound bool, updated time.Time, problem string, err error) {
 	listed, listErr := lookInList(ctx, session.Service, order.PaymentHash)
 	if listErr == nil {
-		switch {
-		case listed.Presence == payment.Inbound:
+		switch listed.Presence {
+		case payment.Inbound:
 			return true, time.Time{}, "", nil
-		case listed.Presence == payment.Outbound && listed.State == state:
-			return false, listed.UpdatedAt, "", nil
-		case listed.Presence == payment.Outbound:
-			return false, time.Time{}, "", nil
+		case payment.Outbound:
+			if listed.State == state {
+				updated = listed.UpdatedAt
+			}
+			return false, updated, "", nil
 		}
 		return false, time.Time{}, "the service shows the payment by its hash, but not in its list", nil
 	}
