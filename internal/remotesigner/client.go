@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/utexo/utexo-operator/internal/keys"
@@ -214,8 +215,8 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, ans
 	defer response.Body.Close() //nolint:errcheck // it was only read
 	text, err := io.ReadAll(io.LimitReader(response.Body, MaxAnswerBytes+1))
 	switch {
-	case err != nil:
-		return unreachable(err)
+	case err != nil: // who answers at all has accepted the certificate
+		return unavailable("the wallet's signer does not end its answer")
 	case len(text) > MaxAnswerBytes:
 		return unavailable("the wallet's signer gives an answer that is too long")
 	case response.StatusCode == http.StatusUnprocessableEntity:
@@ -254,10 +255,24 @@ func unreachable(err error) error {
 	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
 		return unavailable("the wallet's signer shows a certificate that its CA bundle does not vouch for, or that is not of its URL")
 	}
-	if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "remote error" { // a TLS alert
-		return unavailable("the wallet's signer does not accept the operator's client certificate or its TLS")
+	if brokenOff(err) {
+		return unavailable("the wallet's signer breaks the connection off: it may not accept the operator's client certificate or its TLS")
 	}
 	return unavailable("the wallet's signer does not answer")
+}
+
+// brokenOff reports whether there was a connection, and the signer ended it. A TLS 1.3 client has sent its request before the server
+// judges its certificate (RFC 8446, appendix E.1.2); whether it then reads the alert or finds the connection reset is chance.
+func brokenOff(err error) bool {
+	if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "remote error" { // a TLS alert
+		return true
+	}
+	for _, ended := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, ended) {
+			return true
+		}
+	}
+	return false
 }
 
 func unavailable(problem string) error { return &signer.UnavailableError{Problem: problem} }

@@ -308,6 +308,16 @@ func TestMutualTLS(t *testing.T) {
 			}
 			return err
 		}, "does not answer"},
+		"a server that resets the connection": {func(c *remotesigner.Config) error {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { _ = listener.Close() })
+			c.URL = "https://" + listener.Addr().String()
+			go resetAll(listener)
+			return nil
+		}, "client certificate"},
 		"an old TLS": {func(c *remotesigner.Config) error {
 			old := httptest.NewUnstartedServer(http.NotFoundHandler())
 			certPEM, keyPEM, err := r.servers.Issue("server", true)
@@ -339,6 +349,19 @@ func TestMutualTLS(t *testing.T) {
 	}
 	if strings.Contains(r.logs.String(), "signed") {
 		t.Errorf("somebody got a signature: %s", r.logs.String())
+	}
+}
+
+// resetAll ends each connection with a reset once its client has spoken: an alert that was on its way is lost so, too.
+func resetAll(listener net.Listener) {
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = connection.Read(make([]byte, 1))
+		_ = connection.(*net.TCPConn).SetLinger(0)
+		_ = connection.Close()
 	}
 }
 
@@ -426,7 +449,13 @@ func TestHostileSigner(t *testing.T) {
 		"a failure":            {status(500, good), "status 500", false},
 		"another success":      {status(202, good), "status 202", false},
 		"a refusal in silence": {status(422, `{}`), "without a code", false},
-		"an aborted answer":    {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "does not answer", false},
+		"an aborted answer":    {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "breaks the connection off", false},
+		"half an answer": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, `{"version":1`)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}, "does not end", false},
 		"a refusal with escapes": {
 			status(422, `{"code":"No\u001b[31m","message":"one\r\ntwo\u0000 \u202e`+strings.Repeat("long", 500)+`"}`), "onetwo ?long", true,
 		},
