@@ -81,17 +81,25 @@ func (c *cluster) install(ctx context.Context) error {
 	return testkit.WriteKubeconfig(c.operatorKubeconfig, operator)
 }
 
-// applySamples applies config/samples for a sandbox at url.
-func (c *cluster) applySamples(ctx context.Context, url, profile string) error {
+// documentSeparator is what stands between two manifests of one file.
+const documentSeparator = "\n---\n"
+
+// samples returns the manifests of config/samples, for a sandbox at url.
+func (c *cluster) samples(ctx context.Context, url, profile string) ([]string, error) {
 	samples, err := c.kubectl.Run(ctx, nil, "kustomize", "config/samples")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	samples = strings.Replace(samples, "url: http://127.0.0.1:8085", "url: "+url, 1)
 	if profile == "reference" {
 		samples = strings.Replace(samples, "profile: Conservative", "profile: Reference", 1)
 	}
-	_, err = c.kubectl.Run(ctx, strings.NewReader(samples), "apply", "--server-side", "--namespace", samplesNamespace, "-f", "-")
+	return strings.Split(samples, documentSeparator), nil
+}
+
+func (c *cluster) apply(ctx context.Context, manifests []string) error {
+	_, err := c.kubectl.Run(ctx, strings.NewReader(strings.Join(manifests, documentSeparator)),
+		"apply", "--server-side", "--namespace", samplesNamespace, "-f", "-")
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -95,7 +96,7 @@ func run(ctx context.Context) (err error) {
 func (d *demo) happen(ctx context.Context, cluster *cluster, sandbox *sandboxProcess) error {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	done, err := d.watch(ctx, cluster)
+	changes, err := watchSamples(ctx, cluster)
 	if err != nil {
 		return err
 	}
@@ -107,11 +108,11 @@ func (d *demo) happen(ctx context.Context, cluster *cluster, sandbox *sandboxPro
 	if err := cluster.makeConfigMap(ctx, "supplier-invoice", "invoice", invoice); err != nil {
 		return err
 	}
-	d.say("Applying config/samples.")
-	if err := cluster.applySamples(ctx, sandbox.url, d.profile); err != nil {
+	samples, err := cluster.samples(ctx, sandbox.url, d.profile)
+	if err != nil {
 		return err
 	}
-	watchErr := <-done
+	watchErr := d.apply(ctx, cluster, samples, changes)
 	if errors.Is(watchErr, context.DeadlineExceeded) {
 		watchErr = fmt.Errorf("not everything happened within %s", d.timeout)
 	}
@@ -122,6 +123,42 @@ func (d *demo) happen(ctx context.Context, cluster *cluster, sandbox *sandboxPro
 		return errors.Join(watchErr, err)
 	}
 	return watchErr
+}
+
+// apply applies the samples and follows them to their end. A reference service closes the wallet's channels for an on-chain send, and
+// what is declared over Lightning then finds none: there the sends come last.
+func (d *demo) apply(ctx context.Context, cluster *cluster, samples []string, changes <-chan change) error {
+	last := map[string]change{}
+	sends, others := partition(samples, func(sample string) bool { return strings.Contains(sample, "\nkind: OnchainSend\n") })
+	if d.profile == "documented" {
+		sends, others = nil, samples
+	}
+	d.say("Applying config/samples.")
+	if err := cluster.apply(ctx, others); err != nil {
+		return err
+	}
+	if len(sends) > 0 {
+		if err := d.follow(ctx, changes, last, "Wallet", "LightningInvoice", "LightningPayment"); err != nil {
+			return err
+		}
+		d.say("Applying the on-chain send, for which this service closes the channels.")
+		if err := cluster.apply(ctx, sends); err != nil {
+			return err
+		}
+	}
+	return d.follow(ctx, changes, last, "Wallet", "LightningInvoice", "LightningPayment", "OnchainSend")
+}
+
+// partition returns the samples that are such, and the others.
+func partition(samples []string, such func(string) bool) (these, others []string) {
+	for _, sample := range samples {
+		if such(sample) {
+			these = append(these, sample)
+		} else {
+			others = append(others, sample)
+		}
+	}
+	return these, others
 }
 
 // say prints one line with the time since the start.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -21,6 +22,7 @@ import (
 var expected = map[string]string{
 	"Wallet main":                    "Synced",
 	"LightningInvoice order-1042":    "Settled",
+	"LightningInvoice membership":    "Settled",
 	"LightningPayment supplier-1042": "Succeeded",
 	"OnchainSend payroll-2026-12":    "Succeeded",
 }
@@ -28,8 +30,8 @@ var expected = map[string]string{
 // change is one resource as it now is.
 type change struct{ resource, phase, reason, message string }
 
-// watch prints a line a change until every sample has come to its end. The channel then gets nil, or what went wrong.
-func (d *demo) watch(ctx context.Context, cluster *cluster) (<-chan error, error) {
+// watchSamples begins to watch the samples. What changed comes out of the channel until the context ends.
+func watchSamples(ctx context.Context, cluster *cluster) (<-chan change, error) {
 	changes := make(chan change)
 	for _, list := range []client.ObjectList{
 		&v1alpha1.WalletList{}, &v1alpha1.LightningInvoiceList{}, &v1alpha1.LightningPaymentList{}, &v1alpha1.OnchainSendList{},
@@ -40,9 +42,7 @@ func (d *demo) watch(ctx context.Context, cluster *cluster) (<-chan error, error
 		}
 		go forward(ctx, watcher, changes)
 	}
-	done := make(chan error, 1)
-	go func() { done <- d.follow(ctx, changes) }()
-	return done, nil
+	return changes, nil
 }
 
 func forward(ctx context.Context, watcher watch.Interface, changes chan<- change) {
@@ -87,11 +87,9 @@ func changeOf(object any) (change, bool) {
 	return change{}, false
 }
 
-// follow prints changes until all samples are where they are expected.
-func (d *demo) follow(ctx context.Context, changes <-chan change) error {
-	last := map[string]change{}
-	missing := len(expected)
-	for missing > 0 {
+// follow prints a line a change until the samples of these kinds are where they are expected. In last it keeps the newest change of each.
+func (d *demo) follow(ctx context.Context, changes <-chan change, last map[string]change, kinds ...string) error {
+	for !arrived(last, kinds) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -105,12 +103,19 @@ func (d *demo) follow(ctx context.Context, changes <-chan change) error {
 			if now.phase == string(v1alpha1.PaymentFailed) || now.phase == string(v1alpha1.PaymentUnknown) {
 				return fmt.Errorf("%s ended as %s: %s", now.resource, now.phase, now.message)
 			}
-			if want := expected[now.resource]; want == now.reason && before.reason != want {
-				missing--
-			}
 		}
 	}
 	return nil
+}
+
+func arrived(last map[string]change, kinds []string) bool {
+	for resource, reason := range expected {
+		kind, _, _ := strings.Cut(resource, " ")
+		if slices.Contains(kinds, kind) && last[resource].reason != reason {
+			return false
+		}
+	}
+	return true
 }
 
 // tables prints every resource, the records, and the sandbox's ledger, and holds the ledger against the samples.
