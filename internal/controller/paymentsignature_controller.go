@@ -46,7 +46,10 @@ func (r *PaymentSignatureReconciler) Reconcile(ctx context.Context, request ctrl
 	}
 	uid := signature.UID
 	err = r.Client.Delete(ctx, &signature, client.Preconditions{UID: &uid})
-	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+	switch {
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		return ctrl.Result{}, nil // somebody else deleted it
+	case err != nil:
 		return ctrl.Result{}, fmt.Errorf("deleting a PaymentSignature: %w", err)
 	}
 	log.FromContext(ctx).Info("deleted a signature that is of no use any more", "payment", key.Name)

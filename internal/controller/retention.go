@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -19,7 +18,8 @@ import (
 // while that leads.
 type Retention struct {
 	Records *record.Store
-	// Reader reads from the API server, not from a cache.
+	// Client reads from the cache, Reader from the API server.
+	Client client.Reader
 	Reader client.Reader
 	Clock  clock.Clock
 	// Keep is how long after their end, and after the expiry of their invoice, they are kept.
@@ -61,14 +61,12 @@ func (r *Retention) Sweep(ctx context.Context) (int, error) {
 	}
 	gone := 0
 	for _, found := range old {
-		holder := found.Journal.Holder
-		// Any resource of the name, also one that was declared again: it shows what the record says.
-		err := r.Reader.Get(ctx, client.ObjectKey{Namespace: holder.Namespace, Name: holder.Name}, &v1alpha1.LightningPayment{})
-		if err == nil {
-			continue
+		shown, err := r.isShown(ctx, found)
+		if err != nil {
+			return gone, err
 		}
-		if !apierrors.IsNotFound(err) {
-			return gone, fmt.Errorf("reading the payment of a record: %w", err)
+		if shown {
+			continue
 		}
 		if err := r.Records.Delete(ctx, found); err != nil {
 			return gone, err
@@ -76,4 +74,18 @@ func (r *Retention) Sweep(ctx context.Context) (int, error) {
 		gone++
 	}
 	return gone, nil
+}
+
+// isShown reports whether there is a resource of the name that the record was made for, also one that was declared again: it shows what the
+// record says. What a cache has is enough for that; that it has none is no proof, as it may be late, or of other namespaces.
+func (r *Retention) isShown(ctx context.Context, found *v1alpha1.PaymentRecord) (bool, error) {
+	key := client.ObjectKey{Namespace: found.Journal.Holder.Namespace, Name: found.Journal.Holder.Name}
+	if r.Client.Get(ctx, key, &v1alpha1.LightningPayment{}) == nil {
+		return true, nil
+	}
+	err := r.Reader.Get(ctx, key, &v1alpha1.LightningPayment{})
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading the payment of a record: %w", err)
+	}
+	return err == nil, nil
 }

@@ -157,7 +157,9 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 
 // Retention deletes the records of Lightning payments that are over for longer than keep.
 func (c *Controllers) Retention(keep time.Duration) *Retention {
-	return &Retention{Records: c.Payments.Records, Reader: c.Payments.Reader, Clock: c.Payments.Clock, Keep: keep}
+	return &Retention{
+		Records: c.Payments.Records, Client: c.Payments.Client, Reader: c.Payments.Reader, Clock: c.Payments.Clock, Keep: keep,
+	}
 }
 
 // walletField is the index of resources that are not finished by the Wallet that they name, as namespace/name.
