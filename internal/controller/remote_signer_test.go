@@ -386,7 +386,7 @@ func TestHostileSigner(t *testing.T) {
 			out.Header().Set("Location", "/v1/sign")
 			out.WriteHeader(http.StatusTemporaryRedirect)
 		}, "redirect"},
-		"no answer": {func(http.ResponseWriter, *httptest.ResponseRecorder) { panic(http.ErrAbortHandler) }, "does not answer"},
+		"no answer": {func(http.ResponseWriter, *httptest.ResponseRecorder) { panic(http.ErrAbortHandler) }, "breaks the connection off"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newSignerWorld(t, sandbox.Documented)
@@ -487,7 +487,7 @@ func TestSignerIsAwayWhenTheAnswerIsLost(t *testing.T) {
 		_, _ = out.Write(honest.Body.Bytes())
 	}
 	w.watch(send, 30*time.Second)
-	w.want(send, verdict{"Submitting", v1alpha1.ReasonSignerNotAvailable, []string{"does not answer", "the answer to the submission was lost"}})
+	w.want(send, verdict{"Submitting", v1alpha1.ReasonSignerNotAvailable, []string{"breaks the connection off", "the answer to the submission was lost"}})
 	if signatures < 2 {
 		t.Fatalf("it was signed %d times: the case is blind", signatures)
 	}
