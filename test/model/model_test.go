@@ -61,6 +61,27 @@ func TestKey(t *testing.T) {
 	}
 }
 
+// TestLateAnswer sees that the model knows doubts that end by themselves: by an answer that comes late, and by the claim of the id that it brought,
+// which another manager finds.
+func TestLateAnswer(t *testing.T) {
+	found := newSearch(config{onchain: true, faults: crash, withdrawals: true}, 1).run()
+	ended := map[string]int{}
+	for _, k := range found.keys {
+		s := k.unpack()
+		for _, step := range found.next(&s, false) {
+			if s.pays[step.pay].phase == unknown && step.to.pays[step.pay].phase == submitted {
+				ended[step.what]++
+			}
+		}
+	}
+	for _, how := range []string{"writes what came of the end", "finds the id of the send claimed"} {
+		if ended[how] == 0 {
+			t.Errorf("no doubt ends where a manager %s: %v", how, ended)
+		}
+	}
+	t.Log(ended)
+}
+
 // TestRuleRemoved switches off one rule at a time and finds what it is there for, with no more faults than that takes.
 func TestRuleRemoved(t *testing.T) {
 	type want struct {

@@ -112,8 +112,9 @@ type payment struct {
 	misses, ends uint8
 	// absent tells that the first of two absences counts; in failed, that absence was the reason.
 	absent bool
-	// id is whose order the answered id stands for: 0 its own.
-	id uint8
+	// id is whose order the answered id stands for: 0 its own. known is the same in the claim of that id, which is written before the record
+	// and stays: it tells of an answer that the record never got.
+	id, known uint8
 	// withdrawn tells that the resource is being deleted, or may no longer start.
 	withdrawn bool
 	// open tells that calls of it may still land.
@@ -181,7 +182,7 @@ type state struct {
 func initial() state {
 	s := state{slot: nobody}
 	for i := range s.pays {
-		s.pays[i].id = nobody
+		s.pays[i].id, s.pays[i].known = nobody, nobody
 	}
 	return s
 }
@@ -267,6 +268,9 @@ func (x *stepper) world() {
 		t.pays[i].entry = nothing
 		if t.pays[i].id != nobody {
 			t.pays[i].id = gone
+		}
+		if t.pays[i].known != nobody {
+			t.pays[i].known = gone
 		}
 		if answer := t.reps[i].answer; answer >= accepted && answer != onTheWay {
 			t.reps[i].answer = accepted + gone
@@ -467,11 +471,18 @@ func (x *stepper) decide(r, p uint8) {
 		t.pays[p].phase = cancelled
 		x.emit(&t, r, p, "writes Cancelled")
 	case submitting:
-		if x.onchain {
+		switch {
+		case !x.onchain:
+			x.look(r, p)
+		case pay.known != nobody:
+			x.findClaim(r, p)
+		default:
 			x.repeat(r, p)
-			return
 		}
-		x.look(r, p)
+	case unknown:
+		if pay.known != nobody && pay.id == nobody {
+			x.findClaim(r, p)
+		}
 	case submitted, failed:
 		x.look(r, p)
 	}
@@ -630,8 +641,36 @@ func (x *stepper) callEnd(r, p uint8) {
 	}
 }
 
+// findClaim takes the id of a send from its claim, where the process that was answered died, or was paused, before it wrote the record.
+func (x *stepper) findClaim(r, p uint8) {
+	t := x.from
+	pay := &t.pays[p]
+	x.write(&t, r, p)
+	pay.phase, pay.id = submitted, pay.known
+	x.emit(&t, r, p, "finds the id of the send claimed")
+}
+
+// claim writes down the id that an end of an on-chain send was answered with, unless it is there already. One id is of one payment.
+func (x *stepper) claim(r, p uint8) bool {
+	t := x.from
+	rep, pay := t.reps[r], &t.pays[p]
+	if !x.onchain || rep.answer < accepted || pay.known != nobody {
+		return false
+	}
+	id := rep.answer - accepted
+	if sibling := t.pays[1-p].known; x.keeps(6) && (id == 1 && sibling == 0 || id == 0 && sibling == 1) {
+		return false
+	}
+	pay.known = id
+	x.emit(&t, r, p, "claims the id of the send")
+	return true
+}
+
 // conclude writes what came of an end.
 func (x *stepper) conclude(r, p uint8) {
+	if x.claim(r, p) {
+		return
+	}
 	t := x.from
 	rep, pay := t.reps[r], &t.pays[p]
 	t.reps[r] = replica{}
@@ -660,12 +699,12 @@ func (x *stepper) conclude(r, p uint8) {
 	switch {
 	case answer >= accepted && !x.onchain && answer != accepted && x.keeps(6):
 		clean(false) // another invoice was paid; ours is looked for by its own hash
+	case answer >= accepted && x.onchain && pay.known == nobody:
+		x.doubt(pay) // the id is another resource's
+		clean(trusted)
 	case answer >= accepted:
 		pay.id = answer - accepted
 		pay.phase = submitted
-		if sibling := t.pays[1-p].id; x.keeps(6) && x.onchain && ((pay.id == 1 && sibling == 0) || (pay.id == 0 && sibling == 1)) {
-			x.doubt(pay) // one id, one resource
-		}
 		clean(trusted)
 	case answer == unsent && first:
 		pay.phase = claimed

@@ -45,6 +45,7 @@ func (pay *payment) pack() uint64 {
 	p.put(2, pay.ends)
 	p.flag(pay.absent)
 	p.put(3, pay.id)
+	p.put(3, pay.known)
 	p.flag(pay.withdrawn)
 	p.flag(pay.open)
 	p.put(1, pay.begins)
@@ -56,12 +57,12 @@ func (pay *payment) pack() uint64 {
 
 func (pay *payment) unpack(u *unpacker) {
 	pay.phase, pay.misses, pay.ends = u.take(4), u.take(2), u.take(2)
-	pay.absent, pay.id, pay.withdrawn, pay.open = u.flag(), u.take(3), u.flag(), u.flag()
+	pay.absent, pay.id, pay.known, pay.withdrawn, pay.open = u.flag(), u.take(3), u.take(3), u.flag(), u.flag()
 	pay.begins, pay.tails, pay.entry, pay.moved = u.take(1), u.take(2), u.take(3), u.take(2)
 }
 
 const (
-	paymentBits = 22
+	paymentBits = 25
 	replicaBits = 15
 )
 
