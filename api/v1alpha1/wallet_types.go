@@ -132,8 +132,9 @@ type WalletLimits struct {
 	// +kubebuilder:validation:MaxItems=256
 	AllowedDestinations []AllowedDestination `json:"allowedDestinations,omitempty"`
 
-	// requireApprovalAboveSats lets a payment of more than this, in sat, and any
-	// payment of an asset, wait for PaymentApprovals. Without it none is needed.
+	// requireApprovalAboveSats lets a payment of more than this, in sat, one that may
+	// cost more than this in fees, and any payment of an asset, wait for
+	// PaymentApprovals. Without it none is needed.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2100000000000000

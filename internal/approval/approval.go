@@ -33,12 +33,13 @@ func PlanHash(order *payment.Order) string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-// Required is by how many people order must be approved. What an asset is worth nobody knows, so that each payment of one needs them.
+// Required is by how many people order must be approved. What an asset is worth nobody knows, so that each payment of one needs them; and
+// whoever is a node on the way gets the fee, so that a high one is a payment, too.
 func Required(limits *v1alpha1.WalletLimits, order *payment.Order) int {
 	if limits == nil || limits.RequireApprovalAboveSats == nil {
 		return 0
 	}
-	if order.Asset == nil && order.AmountSats <= amount.Sat(*limits.RequireApprovalAboveSats) {
+	if above := amount.Sat(*limits.RequireApprovalAboveSats); order.Asset == nil && order.AmountSats <= above && order.MaxFeeSats <= above {
 		return 0
 	}
 	if limits.RequiredApprovals == nil {

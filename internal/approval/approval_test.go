@@ -63,6 +63,8 @@ func TestPlanHash(t *testing.T) {
 func TestRequired(t *testing.T) {
 	asset := order()
 	asset.Asset = &v1alpha1.AssetAmount{ID: "rgb:a", Amount: 1}
+	dear := order()
+	dear.MaxFeeSats = dear.AmountSats + 1
 	above := func(sats int64, people *int32) *v1alpha1.WalletLimits {
 		return &v1alpha1.WalletLimits{RequireApprovalAboveSats: &sats, RequiredApprovals: people}
 	}
@@ -75,6 +77,8 @@ func TestRequired(t *testing.T) {
 		"limits without approvals":         {&v1alpha1.WalletLimits{MaxPaymentSats: new(int64(1))}, asset, 0},
 		"as much as needs none":            {above(5000, new(int32(2))), order(), 0},
 		"one sat more":                     {above(4999, new(int32(2))), order(), 2},
+		"a fee of more":                    {above(5000, new(int32(2))), dear, 2},
+		"a fee of as much":                 {above(5001, new(int32(2))), dear, 0},
 		"one person where nothing is said": {above(0, nil), order(), 1},
 		"an asset always":                  {above(1_000_000, nil), asset, 1},
 	} {
