@@ -60,6 +60,7 @@ type flags struct {
 	recordRetention                          time.Duration
 	observeInterval                          time.Duration
 	concurrency, looksPerSecond              int
+	apiQPS, apiBurst                         int
 	showVersion                              bool
 	leaseDuration, renewDeadline, retryEvery time.Duration
 }
@@ -127,6 +128,9 @@ func (f *flags) bind(set *flag.FlagSet) {
 		"How often, at most, the payments of a service are listed for a wallet on which something is open and nothing happens. A list that takes long is asked for less often.")
 	set.IntVar(&f.looksPerSecond, "looks-per-second", defaults.LooksPerSecond,
 		"How many looks at what is open, lists among them, one service gets a second in the long run. A service that lists no payments is asked about each of N open invoices at least every minute or every 2*N/looks-per-second seconds, whichever is longer.")
+	set.IntVar(&f.apiQPS, "kube-api-qps", controller.ClientQPS,
+		"How many calls a second of each kind of object this manager makes at the API server in the long run, reads and writes counted apart.")
+	set.IntVar(&f.apiBurst, "kube-api-burst", controller.ClientBurst, "How many of them it makes at once.")
 	set.BoolVar(&f.showVersion, "version", false, "Print the version and leave.")
 }
 
@@ -152,6 +156,8 @@ func (f *flags) check(rest []string, level zapcore.LevelEnabler) error {
 		return fmt.Errorf("--record-retention must be 0 or at least %s", payment.MinRetention)
 	case f.observeInterval < 2*time.Second || f.looksPerSecond < 1:
 		return errors.New("--observe-interval must be at least 2s and --looks-per-second at least 1")
+	case f.apiQPS < 10 || f.apiBurst < f.apiQPS:
+		return errors.New("--kube-api-qps must be at least 10, and --kube-api-burst no less than it")
 	case f.concurrency < 1:
 		return errors.New("--concurrency must be at least 1")
 	case f.watchNamespaces != "" && slices.Contains(f.namespaces(), ""):
@@ -193,7 +199,7 @@ func start(ctx context.Context, f flags) error {
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w", err)
 	}
-	config.QPS, config.Burst = controller.ClientQPS, controller.ClientBurst
+	config.QPS, config.Burst = float32(f.apiQPS), f.apiBurst
 	config.UserAgent = "utexo-operator/" + version
 
 	if err := f.ensureNamespace(ctx, config); err != nil {

@@ -26,8 +26,9 @@ func aboutPayments(b *bench) string {
 	return fmt.Sprintf("%d LightningPayments of one wallet are applied at once, which makes one at a time, and then %d of each of %d wallets. "+
 		"The ceiling of one wallet is what its critical section cannot do without, each part measured alone: the look-up by payment hash and "+
 		"in the list, begin, end, and the protocol's writes to Lease and record. Without the look-up, which the protocol wants inside, it "+
-		"would be higher; that share is told too.",
-		b.payments, b.walletPayments, b.wallets)
+		"would be higher; that share is told too. The ceiling of %d wallets is the API server's: as many clients ask it for what the operator "+
+		"asks for a payment, one request after another, while neither operator nor service take any of the processors.",
+		b.payments, b.walletPayments, b.wallets, b.wallets)
 }
 
 // paid is what it took to have payments made.
@@ -53,6 +54,10 @@ func (b *bench) runPayments(ctx context.Context) ([]measure, error) {
 	if err != nil {
 		return nil, err
 	}
+	limit, err := b.apiServerLimit(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the API server alone: %w", err)
+	}
 	ceiling := 1 / (section.look + section.begin + section.end + section.writes).Seconds()
 	unlooked := 1 / (section.begin + section.end + section.writes).Seconds()
 	measures := []measure{
@@ -69,6 +74,8 @@ func (b *bench) runPayments(ctx context.Context) ([]measure, error) {
 			target: "≥ 8, or the API server's limit",
 		},
 		{name: fmt.Sprintf("payments a second, %d wallets", b.wallets), value: many.perSecond},
+		{name: fmt.Sprintf("payments a second for which the API server alone is fast enough, %d wallets", b.wallets), value: limit},
+		{name: fmt.Sprintf("**share of the API server's limit, %d wallets**", b.wallets), value: many.perSecond / limit},
 		{name: fmt.Sprintf("machine busy, %d wallets", b.wallets), unit: "%", value: 100 * many.busy},
 		{name: fmt.Sprintf("CPUs that etcd and kube-apiserver took, %d wallets", b.wallets), value: many.controlPlaneCPUs},
 		{name: fmt.Sprintf("CPUs that the manager took, %d wallets", b.wallets), value: many.cpuSeconds / many.seconds},
@@ -170,34 +177,11 @@ func (b *bench) criticalSection(ctx context.Context, n int) (_ section, err erro
 		return section{}, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	namespace, err := b.cluster.team(ctx, s)
+	v, err := b.newVisitor(ctx, s)
 	if err != nil {
 		return section{}, err
 	}
-	defer func() { err = errors.Join(err, b.cluster.clear(ctx, namespace)) }()
-	set, err := keys.FromMnemonic(mnemonic, "alone", bitcoin.Regtest)
-	if err != nil {
-		return section{}, err
-	}
-	config := *b.cluster.accounts[yardstickAccount]
-	config.QPS = -1
-	api, err := client.New(&config, client.Options{Scheme: testkit.Scheme()})
-	if err != nil {
-		return section{}, err
-	}
-	v := &visitor{
-		s: s, signer: signer.NewLocal(set), namespace: namespace,
-		records: &record.Store{Client: api, Reader: api, Namespace: testkit.OperatorNamespace},
-		locks: &walletlock.Locks{
-			Client: api, Reader: api, Namespace: testkit.OperatorNamespace, Identity: "alone", Clock: clock.RealClock{}, Quarantine: time.Minute,
-		},
-		wallet: v1alpha1.RecordWallet{
-			Name: "main", MasterFingerprint: set.Public().MasterFingerprint, XpubVanilla: set.Public().XpubVanilla, Server: s.url,
-		},
-	}
-	if v.client, err = newClient(s.url, set.Public()); err != nil {
-		return section{}, err
-	}
+	defer func() { err = errors.Join(err, b.cluster.clear(ctx, v.namespace)) }()
 	if _, err := v.client.Register(ctx); err != nil {
 		return section{}, err
 	}
@@ -214,15 +198,54 @@ func (b *bench) criticalSection(ctx context.Context, n int) (_ section, err erro
 	return section{middle(looks), middle(begins), middle(ends), middle(writes)}, nil
 }
 
+// newVisitor returns one who pays from wallets that no Wallet declares, in a namespace of its own.
+func (b *bench) newVisitor(ctx context.Context, s *service, wallets ...string) (*visitor, error) {
+	namespace, err := b.cluster.team(ctx, s, wallets...)
+	if err != nil {
+		return nil, err
+	}
+	set, err := keys.FromMnemonic(mnemonic, "alone", bitcoin.Regtest)
+	if err != nil {
+		return nil, err
+	}
+	config := *b.cluster.accounts[yardstickAccount]
+	config.QPS = -1
+	api, err := client.New(&config, client.Options{Scheme: testkit.Scheme()})
+	if err != nil {
+		return nil, err
+	}
+	v := &visitor{
+		s: s, signer: signer.NewLocal(set), namespace: namespace, api: api,
+		records: &record.Store{Client: api, Reader: api, Namespace: testkit.OperatorNamespace},
+		locks: &walletlock.Locks{
+			Client: api, Reader: api, Namespace: testkit.OperatorNamespace, Identity: "alone", Clock: clock.RealClock{}, Quarantine: time.Minute,
+		},
+		wallet: v1alpha1.RecordWallet{
+			Name: "main", MasterFingerprint: set.Public().MasterFingerprint, XpubVanilla: set.Public().XpubVanilla, Server: s.url,
+		},
+	}
+	v.client, err = newClient(s.url, set.Public())
+	return v, err
+}
+
 // visitor makes payments of one wallet.
 type visitor struct {
 	s         *service
 	namespace string
+	api       client.Client
 	client    *utexo.Client
 	signer    *signer.Local
 	records   *record.Store
 	locks     *walletlock.Locks
 	wallet    v1alpha1.RecordWallet
+}
+
+func orderOf(declared *v1alpha1.LightningPayment, wallet v1alpha1.RecordWallet) (*payment.Order, error) {
+	order, obstacle := payment.NewLightningOrder(declared, declared.Spec.Invoice, bitcoin.Regtest, wallet, time.Now())
+	if obstacle != nil {
+		return nil, errors.New(obstacle.Message)
+	}
+	return order, nil
 }
 
 // visit makes one payment and takes the time of its parts.
@@ -232,9 +255,9 @@ func (v *visitor) visit(ctx context.Context, i int) (took section, err error) {
 		return took, err
 	}
 	declared := testkit.MakeLightningPayment(fmt.Sprintf("alone-%06d", i)).Namespace(v.namespace).Invoice(text).MaxFeeSats(1000).Obj()
-	order, obstacle := payment.NewLightningOrder(declared, text, bitcoin.Regtest, v.wallet, time.Now())
-	if obstacle != nil {
-		return took, errors.New(obstacle.Message)
+	order, err := orderOf(declared, v.wallet)
+	if err != nil {
+		return took, err
 	}
 	current, _, err := v.records.Claim(ctx, order.RecordName(), order.RecordSpec(), payment.NewJournal(order))
 	if err != nil {

@@ -54,7 +54,7 @@ func (b *bench) start(ctx context.Context, account, path string, arguments ...st
 	var err error
 	p.Process, err = testkit.StartProcess(filepath.Join(b.dir, account+".log"), path, append(arguments,
 		"--kubeconfig="+kubeconfig, "--metrics-bind-address="+p.metrics, "--health-probe-bind-address="+p.probes, "--pprof-bind-address="+p.pprof,
-		fmt.Sprintf("--concurrency=%d", b.concurrency))...)
+		fmt.Sprintf("--concurrency=%d", b.concurrency), fmt.Sprintf("--kube-api-qps=%d", b.apiQPS), fmt.Sprintf("--kube-api-burst=%d", 2*b.apiQPS))...)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ const (
 // runYardstick is the program in one of its roles, until it is asked to end. Its manager is set up as the operator's.
 func runYardstick(role string, arguments []string) error {
 	var namespace, url, kubeconfig, metrics, probes, pprof string
-	var concurrency int
+	var concurrency, apiQPS, apiBurst int
 	flags := flag.NewFlagSet(role, flag.ContinueOnError)
 	flags.StringVar(&namespace, "namespace", "", "")
 	flags.StringVar(&url, "url", "", "")
@@ -47,6 +47,8 @@ func runYardstick(role string, arguments []string) error {
 	flags.StringVar(&probes, "health-probe-bind-address", "", "")
 	flags.StringVar(&pprof, "pprof-bind-address", "", "")
 	flags.IntVar(&concurrency, "concurrency", 0, "")
+	flags.IntVar(&apiQPS, "kube-api-qps", 0, "")
+	flags.IntVar(&apiBurst, "kube-api-burst", 0, "")
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
@@ -55,7 +57,7 @@ func runYardstick(role string, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	config.QPS, config.Burst = operator.ClientQPS, operator.ClientBurst
+	config.QPS, config.Burst = float32(apiQPS), apiBurst
 	transform := operator.Slim
 	if role == roleBare {
 		transform = cache.TransformStripManagedFields()

@@ -33,7 +33,8 @@ import (
 	"github.com/utexo/utexo-operator/internal/walletlock"
 )
 
-// To how many calls a second of a kind, and in a burst, a manager holds itself at the API server, reads and writes counted apart.
+// To how many calls a second of a kind, and in a burst, a manager holds itself at the API server unless it is told otherwise, reads and writes
+// counted apart.
 const (
 	ClientQPS   = 200
 	ClientBurst = 400

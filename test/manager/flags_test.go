@@ -61,8 +61,8 @@ func TestHelp(t *testing.T) {
 		t.Errorf("%d flags, %d of them with an explanation:\n%s", len(flags), len(found), text)
 	}
 	want := []string{
-		"concurrency", "health-probe-bind-address", "leader-elect", "leader-lease-duration", "leader-renew-deadline", "leader-retry-period",
-		"looks-per-second", "metrics-bind-address", "metrics-insecure", "namespace", "observe-interval", "pprof-bind-address", "quarantine",
+		"concurrency", "health-probe-bind-address", "kube-api-burst", "kube-api-qps", "leader-elect", "leader-lease-duration",
+		"leader-renew-deadline", "leader-retry-period", "looks-per-second", "metrics-bind-address", "metrics-insecure", "namespace", "observe-interval", "pprof-bind-address", "quarantine",
 		"record-retention", "shard", "version", "wallet-sync-interval", "watch-namespaces",
 	}
 	slices.Sort(own)
@@ -88,6 +88,8 @@ func TestBadFlags(t *testing.T) {
 		"a hectic sync":                  {[]string{"--wallet-sync-interval=10ms"}, "--wallet-sync-interval at least 1s", 1},
 		"a hectic observer":              {[]string{"--observe-interval=1s"}, "--observe-interval must be at least 2s", 1},
 		"an observer that never looks":   {[]string{"--looks-per-second=0"}, "--looks-per-second at least 1", 1},
+		"a manager that asks nothing":    {[]string{"--kube-api-qps=0"}, "--kube-api-qps must be at least 10", 1},
+		"a burst below the rate":         {[]string{"--kube-api-burst=100"}, "--kube-api-burst no less than it", 1},
 		"nobody to work":                 {[]string{"--concurrency=0"}, "--concurrency must be at least 1", 1},
 		"profiles for everybody":         {[]string{"--pprof-bind-address=:6060"}, "--pprof-bind-address must be 0 or", 1},
 		"no namespace":                   {[]string{"--namespace="}, "--namespace must name", 1},
