@@ -132,8 +132,8 @@ type WalletLimits struct {
 	// +kubebuilder:validation:MaxItems=256
 	AllowedDestinations []AllowedDestination `json:"allowedDestinations,omitempty"`
 
-	// requireApprovalAboveSats lets a payment of more than this, in sat, one that may
-	// cost more than this in fees, and any payment of an asset, wait for
+	// requireApprovalAboveSats lets a payment of more than this, in sat, one
+	// whose fee may be more than this, and any payment of an asset, wait for
 	// PaymentApprovals. Without it none is needed.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
