@@ -32,7 +32,7 @@ type PaymentSignatureSpec struct {
 // it.
 //
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:shortName=psig,categories=utexo
+// +kubebuilder:resource:shortName=psig
 // +kubebuilder:selectablefield:JSONPath=`.spec.paymentRef.uid`
 // +kubebuilder:printcolumn:name="Kind",type=string,JSONPath=`.spec.paymentRef.kind`
 // +kubebuilder:printcolumn:name="Payment",type=string,JSONPath=`.spec.paymentRef.name`
