@@ -47,7 +47,8 @@ func onchainStatus(text string) OnchainStatus {
 	return OnchainInProgress
 }
 
-// DepositAddress is where the wallet, or in some deployments every wallet of the service, receives.
+// DepositAddress is where the wallet, or in some deployments every wallet of the service, receives: by the service's word, for the keys
+// are its node's.
 type DepositAddress struct {
 	Address      string
 	AssetInvoice string    // an RGB invoice; the service may drop it long before ExpiresAt
