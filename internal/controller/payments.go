@@ -384,7 +384,7 @@ func (r *pass) observeWallet(ctx context.Context, known *v1alpha1.RecordWallet) 
 	*known = used.connection.Record
 	r.session = used.connection.Session(r.wallet)
 	if r.facts.NoSpending = used.notReady; r.facts.NoSpending == nil || used.connection.Unsigned != nil {
-		r.facts.NoSpending = noSigner(r.wallet, used.connection)
+		r.facts.NoSpending = used.told(noSigner(r.wallet, used.connection))
 	}
 	return nil
 }
