@@ -105,8 +105,8 @@ func sentTo(t *testing.T, asset, seal string) remotesigner.Intent {
 func TestColoredCoins(t *testing.T) {
 	v, set := readTransfer(t)
 	strict := Limits{MaxPaymentSats: 1, MaxFeeSats: 1000, MaxDailySats: transferOutflow, MaxAssetAmount: 10}
-	trusting, tight := strict, strict
-	trusting.UnprovedAssets, tight.MaxAssetAmount = true, 9
+	trusting, tight, bare := strict, strict, strict
+	trusting.UnprovedAssets, tight.MaxAssetAmount, bare.MaxAssetAmount = true, 9, 0
 	listed := strict
 	listed.Nodes, listed.Assets = []string{payee()}, []string{assetID}
 	hidden := testkit.WithoutTransitions(v.PSBT)
@@ -131,6 +131,7 @@ func TestColoredCoins(t *testing.T) {
 		"one at a signer that signs what is not proved, to an address":    {trusting, hidden, bitcoinOnchain, "ColoredInput"},
 		"a payment of the asset, which is proved":                         {strict, v.PSBT, lightning(t, v.Contract, 10), ""},
 		"a payment of more of it than is allowed":                         {tight, v.PSBT, lightning(t, v.Contract, 10), PaymentTooLarge},
+		"a payment of a unit of it, where no amount is allowed":           {bare, v.PSBT, lightning(t, v.Contract, 1), PaymentTooLarge},
 		"a payment of less of it than would leave the wallet":             {strict, v.PSBT, lightning(t, v.Contract, 9), "AssetWrongAmount"},
 		"a payment of the asset that hides the transfer":                  {strict, hidden, lightning(t, v.Contract, 10), "AssetNotProven"},
 		"a payment of the asset, where what is not proved is signed":      {trusting, hidden, lightning(t, v.Contract, 10), ""},
