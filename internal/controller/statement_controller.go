@@ -167,10 +167,11 @@ func (r *StatementReconciler) gather(ctx context.Context, object *v1alpha1.State
 	}
 	var records []statement.Record
 	for _, kind := range []v1alpha1.RecordKind{v1alpha1.RecordLightningPayment, v1alpha1.RecordOnchainSend, v1alpha1.RecordLightningInvoice} {
-		err := r.Records.Each(ctx, kind, func(found *v1alpha1.PaymentRecord) {
+		err := r.Records.Each(ctx, kind, func(found *v1alpha1.PaymentRecord) error {
 			if condensed, moves := statement.NewRecord(found); moves {
 				records = append(records, condensed)
 			}
+			return nil
 		})
 		if err != nil {
 			return nil, nil, err
