@@ -487,9 +487,14 @@ func TestStatementIsHeld(t *testing.T) {
 func TestStatementWithShippedRights(t *testing.T) {
 	w := newWorld(t, sandbox.Documented)
 	w.syncWallet()
-	operator := asOperator(t)
+	operator, reads, asked := asOperator(t), 0, len(w.sandbox.Requests())
 	w.kube = func(call kubeCall) error {
-		if target, ok := call.object.(*corev1.ConfigMap); ok && call.verb == "create" {
+		if _, ok := call.object.(*v1alpha1.PaymentRecordList); ok {
+			reads++
+		}
+		if target, ok := call.object.(*corev1.ConfigMap); ok && call.dryRun {
+			return operator.Create(t.Context(), target, client.DryRunAll)
+		} else if ok && call.verb == "create" {
 			return operator.Create(t.Context(), target)
 		}
 		return call.do()
@@ -497,7 +502,9 @@ func TestStatementWithShippedRights(t *testing.T) {
 	object := w.period("october")
 	w.clock.Step(10 * time.Minute)
 	w.create(object)
-	w.pass(object)
+	if after := w.pass(object); after < time.Minute || after > 5*time.Minute {
+		t.Errorf("it is looked at again after %v", after)
+	}
 	forbidden := verdict{reason: v1alpha1.ReasonTargetForbidden, says: []string{"may not create ConfigMaps", "Role and RoleBinding in namespace " + w.namespace}}
 	w.want(object, forbidden)
 	if told := w.told(); told[v1alpha1.ReasonTargetForbidden] != 1 {
@@ -507,6 +514,9 @@ func TestStatementWithShippedRights(t *testing.T) {
 	w.want(object, forbidden)
 	if told := w.told(); told[v1alpha1.ReasonTargetForbidden] != 0 {
 		t.Errorf("a person was told again: %v", told)
+	}
+	if calls := len(w.sandbox.Requests()) - asked; calls+reads > 0 {
+		t.Errorf("for what cannot be written the service is called %d times, and records are read %d times", calls, reads)
 	}
 	if found := w.configMaps(); len(found) > 0 {
 		t.Errorf("ConfigMaps were written: %v", found)
@@ -712,6 +722,39 @@ func TestStatementOfASharedNode(t *testing.T) {
 			t.Errorf("the statement of %s has %s, want %s", name, got, want)
 		}
 		w.clock.Step(time.Second)
+	}
+}
+
+// TestStatementWaitsForTheService has a service that does not answer: records, of which there may be very many, are read once it does.
+func TestStatementWaitsForTheService(t *testing.T) {
+	w := newWorld(t, sandbox.Documented)
+	w.syncWallet()
+	w.rest(made(w, w.payment("rent", w.supplierInvoice(1001)).Obj()))
+	reads := 0
+	w.kube = func(call kubeCall) error {
+		if _, ok := call.object.(*v1alpha1.PaymentRecordList); ok {
+			reads++
+		}
+		return call.do()
+	}
+	for _, operation := range []sandbox.Operation{sandbox.ListPayments, sandbox.Balance} {
+		w.fault(sandbox.Fault{Kind: sandbox.FaultGarble, Operation: operation})
+	}
+	object := w.period("october")
+	w.clock.Step(10 * time.Minute)
+	w.create(object)
+	for range 2 {
+		after := w.pass(object)
+		w.want(object, verdict{reason: v1alpha1.ReasonServiceUnavailable})
+		if reads > 0 || after < time.Minute || after > 5*time.Minute {
+			t.Errorf("it is looked at again after %v, and records were read %d times", after, reads)
+		}
+		w.clock.Step(after)
+	}
+	w.pass(object)
+	w.want(object, verdict{reason: v1alpha1.ReasonStatementWritten})
+	if reads == 0 {
+		t.Error("without a read of records this shows nothing")
 	}
 }
 

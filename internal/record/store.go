@@ -225,6 +225,21 @@ func (s *Store) Each(ctx context.Context, kind v1alpha1.RecordKind, visit func(*
 	return s.each(ctx, client.MatchingLabels{LabelKind: string(kind)}, visit)
 }
 
+// EachOf is Each of the records of wallets with a master fingerprint.
+func (s *Store) EachOf(ctx context.Context, kind v1alpha1.RecordKind, fingerprint string, visit func(*v1alpha1.PaymentRecord) error) error {
+	return s.each(ctx, client.MatchingLabels{LabelKind: string(kind), LabelFingerprint: fingerprint}, visit)
+}
+
+// EachOther is Each of the records that EachOf leaves out.
+func (s *Store) EachOther(ctx context.Context, kind v1alpha1.RecordKind, fingerprint string, visit func(*v1alpha1.PaymentRecord) error) error {
+	other, err := labels.NewRequirement(LabelFingerprint, selection.NotEquals, []string{fingerprint})
+	if err != nil {
+		return fmt.Errorf("selecting payment records: %w", err)
+	}
+	selector := labels.SelectorFromSet(labels.Set{LabelKind: string(kind)}).Add(*other)
+	return s.each(ctx, client.MatchingLabelsSelector{Selector: selector}, visit)
+}
+
 // each calls visit with every record that is selected. A list is new for each page: what was decoded is not overwritten. Of what changes
 // while pages are visited, those to come may tell: the API server remembers a list for some minutes only.
 func (s *Store) each(ctx context.Context, selected client.ListOption, visit func(*v1alpha1.PaymentRecord) error) error {

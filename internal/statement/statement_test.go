@@ -73,12 +73,15 @@ type inputs struct {
 }
 
 func collect(in inputs) ([]Entry, error) {
-	c := NewCollector(in.Period, in.Wallet, in.Assets, in.Records)
+	c := NewCollector(in.Period, Wallet{"treasury", in.Wallet}, in.Assets)
 	for _, p := range in.Payments {
 		c.Payment(p)
 	}
 	for _, t := range in.Transfers {
 		c.Transfer(t)
+	}
+	for _, r := range in.Records {
+		c.record(r)
 	}
 	return c.Entries(in.Resources)
 }
@@ -831,7 +834,7 @@ func TestLargeDocument(t *testing.T) {
 // TestCollectorKeepsThePeriod holds that a long list costs what its document shows, and no more.
 func TestCollectorKeepsThePeriod(t *testing.T) {
 	const listed, shown = 30_000, 30
-	c := NewCollector(october, wallet, nil, nil)
+	c := NewCollector(october, Wallet{"treasury", wallet}, nil)
 	before := liveBytes()
 	for i := range listed {
 		at := october.From.Add(-time.Duration(i+1) * time.Minute)
@@ -848,10 +851,83 @@ func TestCollectorKeepsThePeriod(t *testing.T) {
 	if err != nil || len(entries) != shown {
 		t.Fatalf("%d entries, %v, want %d", len(entries), err, shown)
 	}
-	// The list itself is some 9 MB, an entry with its texts some 700 bytes.
-	if kept > 100_000 {
-		t.Errorf("of a list of %d payments %d bytes are kept, want those of %d entries", listed, kept, shown)
+	// The list itself is some 9 MB, an entry with its texts some 700 bytes, a digest in a map up to 100.
+	if kept > 100*listed+100_000 {
+		t.Errorf("of a list of %d payments %d bytes are kept, want those of %d entries and digests of the others", listed, kept, shown)
 	}
+}
+
+// TestCollectorKeepsNoRecords holds that records cost nothing that the document does not show, be they this wallet's or others', and be they
+// listed or not.
+func TestCollectorKeepsNoRecords(t *testing.T) {
+	const many = 20_000
+	c := NewCollector(october, Wallet{"treasury", wallet}, nil)
+	for i := range 10 {
+		c.Payment(paid(func(p *Payment) { p.Hash = hashOf(i) }))
+	}
+	before := liveBytes()
+	for i := range many {
+		record := &v1alpha1.PaymentRecord{}
+		record.Name, record.Spec.Kind, record.Spec.PaymentHash = "ln-"+hashOf(i), v1alpha1.RecordLightningPayment, hashOf(i)
+		record.Spec.Wallet, record.Spec.Destination = []v1alpha1.RecordWallet{wallet, other}[i%2], strings.Repeat("b", 66)
+		record.Journal.Phase, record.Journal.CompletedAt = v1alpha1.RecordSucceeded, &metav1.MicroTime{Time: day(9, 7)}
+		record.Journal.Holder = v1alpha1.RecordHolder{Kind: "LightningPayment", Namespace: "treasury", Name: fmt.Sprint("rent-", i)}
+		c.Record(record)
+	}
+	if kept := liveBytes() - before; kept > 50_000 {
+		t.Errorf("of %d records %d bytes are kept", many, kept)
+	}
+	if entries, err := c.Entries(nil); len(entries) != 0 || err != nil {
+		t.Errorf("%d entries are shown, %v, want none: five are another wallet's, five were over before", len(entries), err)
+	}
+}
+
+// TestEachSuccessCountsOnce holds of whatever the service and the record say of one payment: what succeeded by either's word counts in one
+// month, of all, the one in which it first did by the word of either.
+func TestEachSuccessCountsOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		at := func(label string) time.Time { return day(1, 1).AddDate(0, 0, rapid.IntRange(0, 180).Draw(t, label)) }
+		listed := paid(func(p *Payment) {
+			p.CreatedAt = at("created")
+			p.UpdatedAt = p.CreatedAt.AddDate(0, 0, rapid.IntRange(0, 90).Draw(t, "took"))
+			p.State = rapid.SampledFrom([]State{Succeeded, Failed, Pending}).Draw(t, "listed")
+			p.Inbound = rapid.Bool().Draw(t, "inbound")
+		})
+		record := recordOf(func(r *Record) {
+			r.StartedAt = at("recorded")
+			r.State = rapid.SampledFrom([]State{Succeeded, Failed, Pending, Unknown}).Draw(t, "state")
+			r.CompletedAt = r.StartedAt.AddDate(0, 0, rapid.IntRange(0, 90).Draw(t, "learnt"))
+			if listed.Inbound {
+				r.Kind = v1alpha1.RecordLightningInvoice
+			}
+		})
+		var want []string
+		switch by, on := listed.State == Succeeded, record.State == Succeeded; {
+		case by && on && record.CompletedAt.Before(listed.UpdatedAt), on && !by:
+			want = []string{record.CompletedAt.Format("2006-01")}
+		case by:
+			want = []string{listed.UpdatedAt.Format("2006-01")}
+		}
+		var got []string
+		for month := range time.Month(14) {
+			period := Period{From: day(month+1, 1), To: day(month+2, 1)}
+			entries, err := collect(inputs{Period: period, Wallet: wallet, Payments: []Payment{listed}, Records: []Record{record}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range entries {
+				if e.Origin != Managed || e.Name != "rent" {
+					t.Fatalf("%+v is listed and on record", e)
+				}
+				if e.State == Succeeded {
+					got = append(got, period.From.Format("2006-01"))
+				}
+			}
+		}
+		if !slices.Equal(want, got) {
+			t.Fatalf("it counts in %v, want %v", got, want)
+		}
+	})
 }
 
 // liveBytes is what is in use once all garbage is gone.
