@@ -17,7 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/bitcoin"
 	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/keys"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
@@ -756,6 +758,83 @@ func TestStatementWaitsForTheService(t *testing.T) {
 	if reads == 0 {
 		t.Error("without a read of records this shows nothing")
 	}
+}
+
+// TestStatementOfAnothersWallet declares, in another namespace, a Wallet with the public keys of one that pays, at the same service: its
+// Statements tell nothing of the records of that one.
+func TestStatementOfAnothersWallet(t *testing.T) {
+	w := newWorld(t, sandbox.Documented)
+	w.syncWallet()
+	w.rest(made(w, w.payment("rent", w.supplierInvoice(1001)).Obj()))
+	shop := made(w, testkit.MakeLightningInvoice("shop").Namespace(w.namespace).AmountSats(7000).Obj())
+	w.reach(shop, v1alpha1.ReasonOpen)
+	w.settle(shop.Status.PaymentRequest, false)
+	w.rest(shop)
+	send := made(w, w.send("payroll", 30_000).Obj())
+	w.rest(send)
+	w.clock.Step(time.Second)
+
+	set, err := keys.FromMnemonic(mnemonic, "", bitcoin.Regtest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, tenant := set.Public(), w.makeNamespace("tenant-")
+	if public.XpubVanilla != w.record(send).Spec.Wallet.XpubVanilla {
+		t.Fatal("it is not the keys of who pays")
+	}
+	theirs := made(w, testkit.MakeWallet("main").Namespace(tenant).URL(w.url).
+		WatchOnly(public.XpubVanilla, public.XpubColored, public.MasterFingerprint).Obj())
+	write := func(namespace, name string, source v1alpha1.StatementSource) string {
+		t.Helper()
+		object := w.period(name)
+		object.Namespace, object.Spec.Source = namespace, source
+		w.create(object)
+		w.rest(object)
+		w.want(object, verdict{reason: v1alpha1.ReasonStatementWritten})
+		var all []string
+		for _, r := range w.documents(object)[0] {
+			all = append(all, strings.Join([]string{r["amount"], r["origin"], r["namespace"], r["name"], r["record"]}, " "))
+		}
+		slices.Sort(all)
+		return strings.Join(all, ", ")
+	}
+	if got := write(tenant, "not-looked-at", v1alpha1.SourceRecords); got != "" {
+		t.Errorf("on record is told %s", got)
+	}
+	w.pass(theirs) // this service knows wallets by their keys alone
+	if got := write(tenant, "records", v1alpha1.SourceRecords); got != "" {
+		t.Errorf("on record is told %s", got)
+	}
+	if got, want := write(tenant, "service", v1alpha1.SourceService), "1001 Managed   , 7000 Managed   "; got != want {
+		t.Errorf("told is %q, want what the service lists: %q", got, want)
+	}
+
+	// Its own Wallet tells of them, also once it was deleted and declared again.
+	main := w.wallet("main")
+	again := w.mainWallet(sandbox.Documented)
+	w.delete(main)
+	w.pass(main)
+	w.create(again)
+	w.syncWallet()
+	ln, in, oc := w.names(v1alpha1.RecordLightningPayment), w.names(v1alpha1.RecordLightningInvoice), w.names(v1alpha1.RecordOnchainSend)
+	want := fmt.Sprintf("1001 Recorded %[1]s rent %[2]s, 30000 Recorded %[1]s payroll %[4]s, 7000 Recorded %[1]s shop %[3]s", w.namespace, ln, in, oc)
+	if got := write(w.namespace, "records", v1alpha1.SourceRecords); got != want {
+		t.Errorf("on record is %s, want %s", got, want)
+	}
+	want = fmt.Sprintf("1001 Managed %[1]s rent %[2]s, 30000 Recorded %[1]s payroll %[4]s, 7000 Managed %[1]s shop %[3]s", w.namespace, ln, in, oc)
+	if got := write(w.namespace, "service", v1alpha1.SourceService); got != want {
+		t.Errorf("told is %s, want %s", got, want)
+	}
+}
+
+// names are the names of the records of a kind.
+func (w *world) names(kind v1alpha1.RecordKind) string {
+	w.t.Helper()
+	var all []string
+	for _, found := range w.records(kind) {
+		all = append(all, found.Name)
+	}
+	return strings.Join(all, " ")
 }
 
 // TestStatementOfManyRecords reads more records than the API server gives at once.

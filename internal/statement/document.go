@@ -48,6 +48,9 @@ func (e *Entry) describe(record *Record) {
 		e.ID = cmp.Or(record.SendID, e.ID, record.Name)
 		e.Txid = cmp.Or(e.Txid, record.Txid)
 	}
+	if !record.isOwn {
+		return // it is of another namespace, or was declared for another Wallet: that the books of this one do not tell
+	}
 	e.Kind, e.Namespace, e.Name, e.holderUID = record.Holder.Kind, record.Holder.Namespace, record.Holder.Name, record.Holder.UID
 	e.Record = record.Name
 	if record.Destination != "" {
@@ -61,10 +64,17 @@ type Resource struct{ Kind, Namespace, Name string }
 // Declared is what is known of a resource.
 type Declared struct{ UID, Revision string }
 
-// Wallet says whose movements a document is about: a Wallet by its namespace and name, and what it is connected to.
+// Wallet says whose movements a document is about: a Wallet by its namespace and name, and what it is connected to. Another Wallet with the
+// same keys at the same service is the same wallet there; what was declared for it is not this one's to tell.
 type Wallet struct {
 	Namespace string
 	v1alpha1.RecordWallet
+}
+
+// made reports whether a record was made for this Wallet, or for one that was declared before it under its name.
+func (w *Wallet) made(record *Record) bool {
+	namespace := cmp.Or(record.Wallet.Namespace, record.Holder.Namespace)
+	return namespace == w.Namespace && record.Wallet.Name == w.Name && payment.SameWallet(record.Wallet, w.RecordWallet)
 }
 
 // Collector makes the entries of a document of what it is told: what the service lists, payments before transfers, and then the records.
@@ -151,7 +161,7 @@ func (c *Collector) Record(from *v1alpha1.PaymentRecord) {
 
 func (c *Collector) record(record Record) {
 	isSame := payment.SameWallet(record.Wallet, c.wallet.RecordWallet)
-	record.isOwn = isSame
+	record.isOwn = c.wallet.made(&record)
 	switch {
 	case !isSame && (!record.Submitted || record.Wallet.Server != c.wallet.Server):
 		return // of another service, or nothing that another wallet did

@@ -882,6 +882,79 @@ func TestCollectorKeepsNoRecords(t *testing.T) {
 	}
 }
 
+// TestWhoseRecords tells of a record by whose it is: this Wallet's, another Wallet's with the same keys, or another wallet's.
+func TestWhoseRecords(t *testing.T) {
+	elsewhere := v1alpha1.RecordHolder{Kind: "LightningPayment", Namespace: "tenant", Name: "theirs"}
+	guest := recordOf(func(r *Record) { r.Holder, r.Wallet.Namespace = elsewhere, "treasury" })
+	twin := recordOf(func(r *Record) { r.Holder, r.FeeSats, r.Destination = elsewhere, new(int64(9)), "theirs" })
+	renamed := recordOf(func(r *Record) { r.Wallet.Name, r.Holder.Name = "before", "theirs" })
+	away := recordOf(func(r *Record) { r.Wallet.Namespace, r.Holder.Name = "tenant", "theirs" })
+	send := func(change func(*Record)) Record {
+		return recordOf(func(r *Record) {
+			r.Name, r.Kind, r.Hash, r.SendID, r.Txid, r.Destination = "oc-1", v1alpha1.RecordOnchainSend, "", "7", "aa", ""
+			r.Asset, r.AmountSats, r.Holder.Name = &v1alpha1.AssetAmount{ID: usdt, Amount: 50}, nil, "bonus"
+			if change != nil {
+				change(r)
+			}
+		})
+	}
+	theirSend := send(func(r *Record) { r.Name, r.SendID, r.Holder = "oc-2", "8", elsewhere })
+	transfers := []Transfer{{
+		AssetID: usdt, Index: 3, Kind: TransferSend, State: Succeeded, Amount: new(int64(50)), Txid: "aa", CreatedAt: day(10, 5), UpdatedAt: day(10, 6),
+	}}
+	payments := []Payment{paid(nil)}
+	const (
+		ours, unlisted = "Managed treasury/rent ln-1 02bb fee 7", "Recorded treasury/rent ln-1 02bb fee 7"
+		nameless       = "Managed /  02aa fee 9"
+	)
+	for name, tc := range map[string]struct {
+		in   inputs
+		want []string
+	}{
+		"listed, of this Wallet":                                {inputs{Payments: payments, Records: []Record{recordOf(nil)}}, []string{ours}},
+		"listed, of this Wallet and of one with its keys":       {inputs{Payments: payments, Records: []Record{recordOf(nil), twin}}, []string{ours}},
+		"listed, of one with its keys, and then of this Wallet": {inputs{Payments: payments, Records: []Record{twin, recordOf(nil)}}, []string{ours}},
+		"listed, of a namespace that this Wallet lets in":       {inputs{Payments: payments, Records: []Record{guest}}, []string{"Managed tenant/theirs ln-1 02bb fee 7"}},
+		"listed, of a Wallet of another namespace":              {inputs{Payments: payments, Records: []Record{twin}}, []string{nameless}},
+		"listed, of a Wallet of another name":                   {inputs{Payments: payments, Records: []Record{renamed}}, []string{"Managed /  02aa fee 7"}},
+		"listed, from here of a Wallet of another namespace":    {inputs{Payments: payments, Records: []Record{away}}, []string{"Managed /  02aa fee 7"}},
+		"on record, of this Wallet":                             {inputs{Records: []Record{recordOf(nil)}}, []string{unlisted}},
+		"on record, of a namespace that this Wallet lets in":    {inputs{Records: []Record{guest}}, []string{"Recorded tenant/theirs ln-1 02bb fee 7"}},
+		"on record, of a Wallet of another namespace":           {inputs{Records: []Record{twin}}, nil},
+		"on record, of a Wallet of another name":                {inputs{Records: []Record{renamed}}, nil},
+		"on record, from here of a Wallet of another namespace": {inputs{Records: []Record{away}}, nil},
+		"on record, a send of a Wallet of another namespace":    {inputs{Records: []Record{theirSend}}, nil},
+
+		"a transfer of this Wallet":          {inputs{Transfers: transfers, Records: []Record{send(nil)}}, []string{"Managed treasury/bonus oc-1  fee 7"}},
+		"a transfer of one with its keys":    {inputs{Transfers: transfers, Records: []Record{theirSend}}, []string{"Managed /   fee 7"}},
+		"a transfer of which both say so":    {inputs{Transfers: transfers, Records: []Record{send(nil), theirSend}}, []string{"Managed treasury/bonus oc-1  fee 7"}},
+		"a transfer of which both say so 2":  {inputs{Transfers: transfers, Records: []Record{theirSend, send(nil)}}, []string{"Managed treasury/bonus oc-1  fee 7"}},
+		"a transfer of the node's other one": {inputs{Transfers: transfers, Records: []Record{send(func(r *Record) { r.Wallet = other })}}, nil},
+		"a transfer that another wallet claims too": {
+			inputs{Transfers: transfers, Records: []Record{send(nil), send(func(r *Record) { r.Wallet = other })}}, []string{"Managed treasury/bonus oc-1  fee 7"},
+		},
+		"a transfer that a wallet of another service claims": {
+			inputs{Transfers: transfers, Records: []Record{send(func(r *Record) { r.Wallet, r.Wallet.Server = other, "https://elsewhere.test" })}},
+			[]string{"Unmanaged /   fee "},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.in.Period, tc.in.Wallet = october, wallet
+			entries, err := collect(tc.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range entries {
+				got = append(got, fmt.Sprintf("%s %s/%s %s %s fee %s", e.Origin, e.Namespace, e.Name, e.Record, e.Destination, number(e.FeeSats)))
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("entries (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestEachSuccessCountsOnce holds of whatever the service and the record say of one payment: what succeeded by either's word counts in one
 // month, of all, the one in which it first did by the word of either.
 func TestEachSuccessCountsOnce(t *testing.T) {
