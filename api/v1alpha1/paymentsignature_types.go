@@ -32,8 +32,10 @@ type PaymentSignatureSpec struct {
 // it.
 //
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:shortName=psig,categories=utexo
+// +kubebuilder:resource:shortName=psig
 // +kubebuilder:selectablefield:JSONPath=`.spec.paymentRef.uid`
+// +kubebuilder:selectablefield:JSONPath=`.spec.attempt`
+// +kubebuilder:selectablefield:JSONPath=`.spec.walletRef.name`
 // +kubebuilder:printcolumn:name="Kind",type=string,JSONPath=`.spec.paymentRef.kind`
 // +kubebuilder:printcolumn:name="Payment",type=string,JSONPath=`.spec.paymentRef.name`
 // +kubebuilder:printcolumn:name="Attempt",type=integer,JSONPath=`.spec.attempt`

@@ -431,7 +431,20 @@ func TestUselessSignaturesGo(t *testing.T) {
 		if gone(w, wrong) {
 			t.Error("a signature of the current attempt is deleted")
 		}
+		early := w.give(object, 7, w.request(object).PSBT)
+		if gone(w, early) {
+			t.Error("a signature of a later attempt is deleted, of which a status that is late does not tell")
+		}
+		foreign := testkit.MakePaymentSignature(referenceTo(object), 1, w.request(object).PSBT)
+		foreign.Namespace, foreign.Name, foreign.Spec.WalletRef.Name = w.namespace, "foreign", "another"
+		w.create(foreign)
+		if !gone(w, foreign) {
+			t.Error("a signature for another Wallet stays")
+		}
 		w.clock.Step(time.Hour)
+		if !gone(w, early) {
+			t.Error("a signature of an attempt that never was stays")
+		}
 		w.reach(object, v1alpha1.ReasonAwaitingSignature)
 		for w.request(object).Attempt == 1 {
 			w.clock.Step(time.Minute)

@@ -55,14 +55,16 @@ func (r *pass) observeSignature(ctx context.Context) error {
 }
 
 // signatures are the newest of those that are of this payment, its wallet and its current attempt, the newest first. They are read by the
-// page: each may be large.
+// page, and no others: each may be large, and who may sign from another wallet may create as many as they like.
 func (r *pass) signatures(ctx context.Context) (given []v1alpha1.PaymentSignature, err error) {
 	holder := r.facts.Order.Holder
 	paysFrom := walletKey(holder.Namespace, r.object.walletReference())
+	selected := client.MatchingFields{
+		referenceField: holder.UID, "spec.attempt": fmt.Sprint(r.facts.Record.Journal.Attempt), "spec.walletRef.name": paysFrom.Name,
+	}
 	for page := ""; ; {
 		var list v1alpha1.PaymentSignatureList
-		err := r.Reader.List(ctx, &list, client.InNamespace(holder.Namespace), client.MatchingFields{referenceField: holder.UID},
-			client.Limit(maxSignatures), client.Continue(page))
+		err := r.Reader.List(ctx, &list, client.InNamespace(holder.Namespace), selected, client.Limit(maxSignatures), client.Continue(page))
 		if err != nil {
 			return nil, fmt.Errorf("listing PaymentSignatures: %w", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -19,6 +20,7 @@ type PaymentSignatureReconciler struct {
 	Client client.Client
 	// Reader reads from the API server, not from a cache, which may not know a payment yet, or is another shard's.
 	Reader client.Reader
+	Clock  clock.Clock
 }
 
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=paymentsignatures,verbs=delete
@@ -41,7 +43,7 @@ func (r *PaymentSignatureReconciler) Reconcile(ctx context.Context, request ctrl
 	switch {
 	case client.IgnoreNotFound(err) != nil:
 		return ctrl.Result{}, fmt.Errorf("reading the signed payment: %w", err)
-	case err == nil && !isUseless(&signature, signed):
+	case err == nil && !isUseless(&signature, signed, r.Clock.Now()):
 		return ctrl.Result{RequeueAfter: signaturePoll}, nil
 	}
 	uid := signature.UID
@@ -68,13 +70,19 @@ func payableOf(kind string) payable {
 }
 
 // isUseless reports whether nothing is submitted with signature any more, by what the payment of the name that it names says.
-func isUseless(signature *v1alpha1.PaymentSignature, signed payable) bool {
+func isUseless(signature *v1alpha1.PaymentSignature, signed payable, now time.Time) bool {
 	if string(signed.inner().GetUID()) != signature.Spec.PaymentRef.UID {
+		return true
+	}
+	if walletKey(signature.Namespace, signature.Spec.WalletRef) != walletKey(signature.Namespace, signed.walletReference()) {
 		return true
 	}
 	switch signed.phase() {
 	case v1alpha1.PaymentSucceeded, v1alpha1.PaymentFailed:
 		return true
 	}
-	return signed.attempt() > signature.Spec.Attempt
+	attempt := signed.attempt()
+	// Nobody signs an attempt before it is published. A status may be late, or have been taken away, which is attempt 0.
+	early := signature.Spec.Attempt > attempt && attempt > 0 && now.Sub(signature.CreationTimestamp.Time) >= signaturePoll
+	return early || signature.Spec.Attempt < attempt
 }

@@ -146,7 +146,7 @@ func New(cached client.Client, reader client.Reader, recorder events.EventRecord
 		Statement: &StatementReconciler{
 			Client: cached, Reader: reader, Clock: options.Clock, Status: status, Records: records, Connector: connector,
 		},
-		Signature: &PaymentSignatureReconciler{Client: cached, Reader: reader},
+		Signature: &PaymentSignatureReconciler{Client: cached, Reader: reader, Clock: options.Clock},
 		Observe:   observe,
 		Queues:    queues,
 		Spender:   spend,

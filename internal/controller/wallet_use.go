@@ -27,6 +27,18 @@ type walletUse struct {
 	unusable *payment.Obstacle
 	// notReady is why nothing new begins on it, although its service can be asked.
 	notReady *payment.Obstacle
+	// foreign is the wallet's namespace and name, where it is another namespace's than that of the resource; else empty.
+	foreign string
+}
+
+// told is why the wallet cannot be used, as the resource may show it: who may use a wallet need not know what its namespace holds.
+func (u *walletUse) told(obstacle *payment.Obstacle) *payment.Obstacle {
+	if obstacle == nil || u.foreign == "" {
+		return obstacle
+	}
+	told := *obstacle
+	told.Message = fmt.Sprintf("Wallet %s is not ready; its own conditions say why: ask its owner", u.foreign)
+	return &told
 }
 
 // Use connects to the Wallet that a resource names. An error is one of the API server's.
@@ -76,12 +88,8 @@ func (c *Connector) use(ctx context.Context, namespace string, reference v1alpha
 	if !foreign {
 		return used, nil
 	}
-	// Who may use a wallet need not know what its namespace holds.
-	for _, told := range []*payment.Obstacle{used.unusable, used.notReady} {
-		if told != nil {
-			told.Message = fmt.Sprintf("Wallet %s is not ready; its own conditions say why: ask its owner", key)
-		}
-	}
+	used.foreign = key.String()
+	used.unusable, used.notReady = used.told(used.unusable), used.told(used.notReady)
 	if used.connection != nil {
 		used.connection.Record.Namespace = key.Namespace
 	}
@@ -94,7 +102,7 @@ func (c *Connector) UseOwn(ctx context.Context, user client.Object, reference v1
 	if key := walletKey(user.GetNamespace(), reference); key.Namespace != user.GetNamespace() {
 		return walletUse{unusable: &payment.Obstacle{
 			Reason: v1alpha1.ReasonInvalidSpec, DeadEnd: true,
-			Message: fmt.Sprintf("walletRef names a Wallet in namespace %s, where alone this can be declared", key.Namespace),
+			Message: fmt.Sprintf("walletRef names a Wallet in namespace %s: this can be declared in that namespace alone", key.Namespace),
 		}}, nil
 	}
 	return c.Use(ctx, user, reference)

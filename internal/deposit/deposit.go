@@ -121,10 +121,13 @@ func (d *Decision) show(f Facts, now time.Time) {
 	status.Address, status.AssetInvoice, status.ExpiresAt = address, invoice, expires
 }
 
-// readable returns the asset invoice and when it expires; empty where it cannot be read, is over, or is of another network.
+// maxInvoice is how long an asset invoice may be in a status, in bytes.
+const maxInvoice = 2048
+
+// readable returns the asset invoice and when it expires; empty where it cannot be read or shown, is over, or is of another network.
 func readable(f Facts, seen *Seen) (string, *metav1.Time) {
 	invoice, err := rgb.ParseInvoice(seen.AssetInvoice)
-	if err != nil || invoice.Network != rgb.NetOf(f.Network) {
+	if err != nil || invoice.Network != rgb.NetOf(f.Network) || len(seen.AssetInvoice) > maxInvoice {
 		return "", nil
 	}
 	expires := seen.ExpiresAt

@@ -152,11 +152,17 @@ func (o *Order) RecordSpec() v1alpha1.PaymentRecordSpec {
 	}
 }
 
-// SendClaim is the record by which a send id of the service becomes that of the payment with record: its name, and what is in it.
+// SendClaim is the record by which a send id of the service becomes that of the current attempt of the payment with record: its name, and what
+// is in it. Of a send that is only followed there is no attempt.
 func SendClaim(record *v1alpha1.PaymentRecord, holder v1alpha1.RecordHolder, sendID string,
 ) (string, v1alpha1.PaymentRecordSpec, v1alpha1.PaymentJournal) {
 	spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordSendClaim, Wallet: record.Spec.Wallet, RequestID: sendID, RecordRef: record.Name}
-	return SendClaimName(sendID), spec, v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: holder}
+	return SendClaimName(sendID), spec, v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: holder, Attempt: record.Journal.Attempt}
+}
+
+// Claims reports whether claim, of a send id, is that of the current attempt of the payment with record.
+func Claims(claim, record *v1alpha1.PaymentRecord) bool {
+	return claim.Spec.RecordRef == record.Name && claim.Journal.Attempt == record.Journal.Attempt
 }
 
 // SameHolder reports whether a and b are one resource, or one created again under the name of the other.
@@ -202,8 +208,9 @@ func NewLightningOrder(pay *v1alpha1.LightningPayment, paymentRequest string, ne
 	if sats, given, err := invoice.AmountSats(); err == nil && given {
 		order.AmountSats = sats
 	}
-	if invoice.Asset != nil {
-		order.Asset = &v1alpha1.AssetAmount{ID: invoice.Asset.ID, Amount: int64(invoice.Asset.Amount)}
+	// What is no id of an asset is no payable invoice, see below, and nothing that a status could show.
+	if asset := invoice.Asset; asset != nil && isAssetID(asset.ID) {
+		order.Asset = &v1alpha1.AssetAmount{ID: asset.ID, Amount: int64(asset.Amount)}
 	}
 	terms := bolt11.Terms{Network: network, Now: now, Margin: ExpiryMargin}
 	if pay.Spec.AmountSats != nil {
@@ -254,10 +261,19 @@ func NewOnchainOrder(send *v1alpha1.OnchainSend, network bitcoin.Network, wallet
 	return order, elapsed(order, now)
 }
 
-// canonicalDestination is a destination in one spelling, so that one destination is one order; as it stands where it cannot be read.
+func isAssetID(text string) bool {
+	_, err := rgb.ParseAssetID(text)
+	return err == nil
+}
+
+// maxDestination is how long a destination may be in a record, in bytes.
+const maxDestination = 2048
+
+// canonicalDestination is a destination in one spelling, so that one destination is one order; as it stands where it cannot be read, or
+// where that spelling is longer than a record holds, of which nothing is paid.
 func canonicalDestination(to v1alpha1.OnchainDestination) string {
 	if to.RGBInvoice != "" {
-		if invoice, err := rgb.ParseInvoice(to.RGBInvoice); err == nil {
+		if invoice, err := rgb.ParseInvoice(to.RGBInvoice); err == nil && len(invoice.String()) <= maxDestination {
 			return invoice.String()
 		}
 		return to.RGBInvoice
@@ -288,6 +304,9 @@ func checkRGBInvoice(send *v1alpha1.OnchainSend, network bitcoin.Network, now ti
 	invoice, err := rgb.ParseInvoice(send.Spec.To.RGBInvoice)
 	if err != nil {
 		return deadEnd(v1alpha1.ReasonInvalidInvoice, "the RGB invoice cannot be read: %v", err)
+	}
+	if long := len(invoice.String()); long > maxDestination {
+		return deadEnd(v1alpha1.ReasonInvalidInvoice, "the RGB invoice has %d characters in its usual spelling, more than %d", long, maxDestination)
 	}
 	err = invoice.Check(rgb.Terms{Network: network, AssetID: send.Spec.Asset.ID, Amount: send.Spec.Asset.Amount, Now: now})
 	if err != nil {

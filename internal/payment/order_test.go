@@ -117,6 +117,8 @@ func TestNewLightningOrderRefuses(t *testing.T) {
 		"another asset than the guard":     {invoice: encodeInvoice(t, withAsset(otherAssetID)), pay: pay().Asset(assetID, 10).Obj(), wantReason: v1alpha1.ReasonAmountMismatch, mentions: []string{assetID, otherAssetID}},
 		"another amount of the asset":      {invoice: encodeInvoice(t, withAsset(assetID)), pay: pay().Asset(assetID, 11).Obj(), wantReason: v1alpha1.ReasonAmountMismatch, mentions: []string{"10", "11"}},
 		"an asset id in another spelling":  {invoice: encodeInvoice(t, withAsset(strings.ReplaceAll(assetID, "-", ""))), wantReason: v1alpha1.ReasonInvalidInvoice},
+		"an asset id that is none":         {invoice: encodeInvoice(t, withAsset("a")), wantReason: v1alpha1.ReasonInvalidInvoice},
+		"an asset id of any length":        {invoice: encodeInvoice(t, withAsset("rgb:"+strings.Repeat("a", 500))), wantReason: v1alpha1.ReasonInvalidInvoice},
 		"validUntil over":                  {invoice: valid, pay: pay().ValidUntil(t0).Obj(), wantReason: v1alpha1.ReasonValidityElapsed, mentions: []string{"nothing was sent"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,6 +137,9 @@ func TestNewLightningOrderRefuses(t *testing.T) {
 			assertDeadEnd(t, obstacle, tc.wantReason, tc.mentions...)
 			if (order == nil) != tc.unread {
 				t.Errorf("the order is %+v: a record of it may exist where the invoice can be read", order)
+			}
+			if order != nil && order.Asset != nil && !isAssetID(order.Asset.ID) {
+				t.Errorf("the order is of asset %q, which no status can show", order.Asset.ID)
 			}
 		})
 	}
@@ -264,6 +269,9 @@ func TestNewOnchainOrderRefuses(t *testing.T) {
 		"an RGB invoice that expired": {
 			send: toAsset(anyAsset + "?expiry=1767268800"), wantReason: v1alpha1.ReasonInvoiceExpired, mentions: []string{"2026-01-01T12:00:00Z"},
 		},
+		"an RGB invoice whose usual spelling is longer than a record holds": {
+			send: toAsset(anyAsset + "?note=" + strings.Repeat("=", 1800)), wantReason: v1alpha1.ReasonInvalidInvoice, mentions: []string{"2048"},
+		},
 		"an address where an RGB invoice is declared": {send: toAsset(regtestAddress), wantReason: v1alpha1.ReasonInvalidInvoice},
 		"an RGB invoice where an address is declared": {send: makeSend().Address(anyAsset).AmountSats(1000), wantReason: v1alpha1.ReasonInvalidAddress},
 	} {
@@ -275,7 +283,10 @@ func TestNewOnchainOrderRefuses(t *testing.T) {
 			order, obstacle := NewOnchainOrder(tc.send.Obj(), network, makeWallet(), t0)
 			assertDeadEnd(t, obstacle, tc.wantReason, tc.mentions...)
 			if order == nil {
-				t.Error("there is no order, though a record of it may exist")
+				t.Fatal("there is no order, though a record of it may exist")
+			}
+			if len(order.Destination) > maxDestination {
+				t.Errorf("the destination has %d characters, more than a record holds", len(order.Destination))
 			}
 		})
 	}
