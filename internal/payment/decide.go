@@ -522,7 +522,7 @@ func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 	case adopts && f.Sighting.Presence == Outbound && f.Order.SendID != "":
 		return decideFollowed(f, policy, now)
 	case adopts && f.Sighting.Presence == Outbound:
-		next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
+		next, events := f.sighted(journal, policy, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true, Events: append(events, Adopted)}
 	case f.Invalid != nil:
 		next := GiveUp(journal, f.Invalid.Reason, f.Invalid.Message, now)
@@ -646,7 +646,7 @@ func decideSubmitted(f Facts, policy Policy, now time.Time) Decision {
 	case f.Sighting == nil:
 		return Decision{Step: Observe, Hold: true}
 	}
-	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
+	next, events := f.sighted(journal, policy, now)
 	decision := Decision{Projection: Project(&next, overlay(f, &next, policy, now)), Events: events, Hold: holds(next.Phase)}
 	if !SameJournal(&next, &journal) {
 		decision.Journal = &next
@@ -667,6 +667,24 @@ func decideSubmitted(f Facts, policy Policy, now time.Time) Decision {
 	return decision
 }
 
+// sighted is Sighted, but that a failure of what may be tried again ends nothing.
+func (f Facts) sighted(journal v1alpha1.PaymentJournal, policy Policy, now time.Time) (v1alpha1.PaymentJournal, []Event) {
+	seen := *f.Sighting
+	if f.failedSoFar(&journal, policy, now) {
+		seen.State = StatePending
+	}
+	return Sighted(f.Order, journal, seen, f.Profile, policy, now)
+}
+
+// failedSoFar reports whether the service shows that a Lightning payment failed which is only followed, and may be made again: a node takes a
+// payment hash anew after a failure. Nobody here decides whether it does, so that it is open for as long as the invoice can be paid and what
+// was begun then may land.
+func (f Facts) failedSoFar(journal *v1alpha1.PaymentJournal, policy Policy, now time.Time) bool {
+	return f.Mode == v1alpha1.ModeObserve && !f.Deleting && f.Order.Kind == v1alpha1.RecordLightningPayment && journal.SubmittedAt == nil &&
+		f.Sighting != nil && f.Sighting.Presence == Outbound && f.Sighting.State == StateFailed &&
+		now.Before(f.Order.StartBefore.Add(ExpiryMargin+policy.Quarantine))
+}
+
 // overlay is what a person should know of a payment in flight beside its phase.
 func overlay(f Facts, journal *v1alpha1.PaymentJournal, policy Policy, now time.Time) *Obstacle {
 	switch {
@@ -681,6 +699,11 @@ func overlay(f Facts, journal *v1alpha1.PaymentJournal, policy Policy, now time.
 		}
 	case f.Deleting:
 		return &Obstacle{Reason: reasonOf(journal.Phase), Message: "deletion waits for the outcome of the payment, which it does not cancel"}
+	case f.failedSoFar(journal, policy, now):
+		return &Obstacle{
+			Reason:  reasonOf(journal.Phase),
+			Message: "failed so far; whoever makes it may try again until the invoice expires, and it is followed until then: pay it in no other way",
+		}
 	case startOf(journal) != nil && now.Sub(startOf(journal).Time) > policy.LongInFlight:
 		return &Obstacle{Reason: reasonOf(journal.Phase), Message: fmt.Sprintf(
 			"still %s at the service after more than %d minutes; nothing is sent again, ask its operator", printable(orUnknown(journal.ServerStatus), 60),

@@ -8,6 +8,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/readiness"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
 
@@ -205,6 +206,72 @@ func TestNewFollowedOrder(t *testing.T) {
 		t.Fatalf("at the end of its time: %+v", obstacle)
 	}
 	assertMentions(t, obstacle.Message, "showed no send "+sendID, "nothing is sent by this resource")
+}
+
+// TestObservedFailure follows a payment that somebody else makes, and may make again after a failure, until the invoice expired.
+func TestObservedFailure(t *testing.T) {
+	order := makeLightningOrder()
+	over := order.StartBefore.Add(ExpiryMargin + policy.Quarantine)
+	failed := &Sighting{Presence: Outbound, State: StateFailed}
+	first, _ := Sighted(order, NewJournal(order), *failed, v1alpha1.ProfileReference, policy, t0)
+	for name, tc := range map[string]struct {
+		journal      v1alpha1.PaymentJournal
+		seen         *Sighting
+		change       func(*Facts)
+		now          time.Time
+		want         outcome
+		wantMentions []string
+	}{
+		"it is adopted as under way": {
+			journal: NewJournal(order), seen: failed, now: t0,
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordSubmitted).emitting(v1alpha1.EventAdopted),
+		},
+		"it is not over when it is seen twice": {
+			journal: first, seen: failed, now: t0.Add(time.Minute), wantMentions: []string{"failed so far", "may try again"},
+			want: rests(v1alpha1.PaymentInFlight, v1alpha1.ReasonInFlight, LongPoll).writing(v1alpha1.RecordSubmitted),
+		},
+		"it is not over after more than an hour": {
+			journal: first, seen: failed, now: over.Add(-time.Second), wantMentions: []string{"failed so far"},
+			want: rests(v1alpha1.PaymentInFlight, v1alpha1.ReasonInFlight, LongPoll).writing(v1alpha1.RecordSubmitted),
+		},
+		"it was tried again": {
+			journal: first, seen: &Sighting{Presence: Outbound, State: StateSucceeded}, now: t0.Add(10 * time.Minute),
+			want: outcome{Phase: v1alpha1.PaymentSucceeded, Outcome: readiness.Done, Reason: v1alpha1.ReasonSucceeded}.writing(v1alpha1.RecordSucceeded),
+		},
+		"it is over once nobody can try again": {
+			journal: first, seen: failed, now: over,
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed).writing(v1alpha1.RecordFailed).after(policy.Quarantine).holding(),
+		},
+		"deletion does not wait for another try": {
+			journal: first, seen: failed, now: t0.Add(time.Minute), change: func(f *Facts) { f.Deleting = true },
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed).writing(v1alpha1.RecordFailed).after(policy.Quarantine).holding(),
+		},
+		"nor does what was submitted here": {
+			journal: func() v1alpha1.PaymentJournal {
+				ours, _ := Sighted(order, makeJournal(order, v1alpha1.RecordSubmitted), *failed, v1alpha1.ProfileReference, policy, t0.Add(time.Minute))
+				return ours
+			}(),
+			seen: failed, now: t0.Add(2 * time.Minute),
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed).writing(v1alpha1.RecordFailed).after(policy.Quarantine).holding(),
+		},
+		"nor what mode Apply adopted": {
+			journal: first, seen: failed, now: t0.Add(time.Minute), change: func(f *Facts) { f.Mode = v1alpha1.ModeApply },
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed).writing(v1alpha1.RecordFailed).after(policy.Quarantine).holding(),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			facts := makeFacts(order, "")
+			facts.Mode, facts.Record, facts.Sighting = v1alpha1.ModeObserve, makeRecord(order, tc.journal), tc.seen
+			if tc.change != nil {
+				tc.change(&facts)
+			}
+			decision := Decide(facts, policy, tc.now)
+			if diff := cmp.Diff(tc.want, outcomeOf(decision)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			assertMentions(t, decision.Projection.Summary.Message, tc.wantMentions...)
+		})
+	}
 }
 
 // TestObservedInvoiceThatContradicts follows no payment of an invoice that asks for something else than is declared.
