@@ -154,7 +154,7 @@ deploy: ## Deploy the operator to the current cluster; IMG names its image, CONF
 	$(call tool,kustomize) build $(or $(CONFIG),config/default) | sed 's|image: utexo-operator:latest|image: $(IMG)|' | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
-undeploy: ## Remove the operator, but keep its namespace, with the records of what was paid, and the CRDs
+undeploy: ## Remove the operator and its roles; CRDs, admission policies, namespace and records stay
 	$(KUBECTL) delete --ignore-not-found -n utexo-system deployments,services -l app.kubernetes.io/name=utexo-operator
 	$(KUBECTL) delete --ignore-not-found -k config/network-policy
 	$(KUBECTL) delete --ignore-not-found -k config/rbac

@@ -55,10 +55,12 @@ const (
 	ReasonInFlight = "InFlight"
 	// ReasonServiceUnavailable means that the service did not give a usable answer. Nothing is lost; it is asked again.
 	ReasonServiceUnavailable = "ServiceUnavailable"
-	// ReasonSuspended means that spec.suspend, the payment's or the wallet's, holds it. Set it to false.
+	// ReasonSuspended means that spec.suspend, the payment's or the wallet's, holds it, or spec.mode is not Apply any more. Set it to
+	// false, or the mode to Apply.
 	ReasonSuspended = "Suspended"
 	// ReasonSignerNotAvailable means that the Wallet has nobody to sign with (watch only), or that its signer gives no usable answer,
-	// in which case it is asked again. Nothing was sent.
+	// in which case it is asked again. Nothing was sent, but in phase Submitting: there the answer was lost, and the same submission waits
+	// for its signature.
 	ReasonSignerNotAvailable = "SignerNotAvailable"
 	// ReasonWalletNotAllowed means that walletRef names a Wallet of another namespace that does not exist or does not allow this one. Its
 	// owner sets spec.allowedNamespaces.
@@ -84,8 +86,9 @@ const (
 	// ReasonNotSeen means that the service does not show the payment or send that is to be observed. It is looked for again.
 	ReasonNotSeen = "NotSeen"
 	// ReasonJournalLost means that records of earlier payments are missing although the service shows payments, or that of this send alone
-	// although its status names it, so that an on-chain send might be a repetition. An administrator sets the Wallet's spec.acknowledgedEpoch. Of a LightningPayment with an
-	// invoiceFrom: that it may have paid another invoice than is there now. Whether it did is looked up by its payment hash.
+	// although its status names it, so that an on-chain send might be a repetition. An administrator sets the Wallet's spec.acknowledgedEpoch.
+	// Of a LightningPayment with an invoiceFrom: that it may have paid another invoice than is there now. Whether it did is looked up by its
+	// payment hash.
 	ReasonJournalLost = "JournalLost"
 	// ReasonSourceLost means that the service no longer knows the invoice by its id (it was restarted); what is known is kept,
 	// and a payment would be found by its payment hash.
@@ -124,7 +127,7 @@ const (
 // Reasons of a dead end: with Ready=False and Stalled=True. One remedy each.
 const (
 	// ReasonInvalidInvoice means that the BOLT11 or RGB invoice cannot be read, or must not be paid. Declare another in a new
-	// resource.
+	// resource. Of a LightningInvoice: the service issued another than was asked for; it is asked again.
 	ReasonInvalidInvoice = "InvalidInvoice"
 	// ReasonInvalidAddress means that the address cannot be read or must not be paid.
 	ReasonInvalidAddress = "InvalidAddress"
@@ -139,16 +142,18 @@ const (
 	ReasonInvoiceExpired = "InvoiceExpired"
 	// ReasonValidityElapsed means that spec.validUntil passed before the payment could start.
 	ReasonValidityElapsed = "ValidityElapsed"
-	// ReasonFeeTooHigh means that the estimated fee is above spec.maxFeeSats. Nothing was sent.
+	// ReasonFeeTooHigh means that the estimated fee, or the transaction to sign, costs more than spec.maxFeeSats. Nothing was sent.
 	ReasonFeeTooHigh = "FeeTooHigh"
-	// ReasonDuplicatePayment means that another resource pays, or paid, the same BOLT11. Nothing was sent by this one.
+	// ReasonDuplicatePayment means that another resource pays, paid or follows the same, or an earlier one of this name ordered
+	// something else. Nothing was sent by this one.
 	ReasonDuplicatePayment = "DuplicatePayment"
 	// ReasonOwnInvoice means that the invoice was issued by the node that would pay it.
 	ReasonOwnInvoice = "OwnInvoice"
 	// ReasonOrderCollision means that another resource sent, or sends, the same amount to the same destination at the same fee
 	// rate, which the service would take for one order. Change the amount by 1 sat, or the fee rate, in a new resource.
 	ReasonOrderCollision = "OrderCollision"
-	// ReasonPSBTRejected means that the service asked to sign something else than what was declared. Nothing was signed.
+	// ReasonPSBTRejected means that the service asked to sign something else than what was declared, or does not prove what becomes of
+	// assets. Nothing was signed.
 	ReasonPSBTRejected = "PSBTRejected"
 	// ReasonSignerRefused means that the Wallet's Remote signer refused to sign, by limits of its own. Nothing was signed or sent; the
 	// message is the signer's.
@@ -238,7 +243,8 @@ const (
 	EventAssetNotProven = "AssetNotProven"
 	// EventFeeDeducted tells that the service took its fee off the amount, so that the recipient got less than declared.
 	EventFeeDeducted = "FeeDeducted"
-	// EventAdopted tells that a record of the same payment existed and its outcome was taken over.
+	// EventAdopted tells that the service already has the payment, or shows the send that is followed: its outcome is taken over, and
+	// nothing is sent.
 	EventAdopted = "Adopted"
 	// EventAddressRotated tells that the service hands out another deposit address, since the one before was used.
 	EventAddressRotated = "AddressRotated"

@@ -47,8 +47,8 @@ type LightningPaymentSpec struct {
 	MaxFeeSats *int64 `json:"maxFeeSats,omitempty"`
 
 	// validUntil is when the payment must have started, for example
-	// 2026-12-31T23:59:59Z; after it nothing is paid. Default: when the invoice
-	// expires. Immutable.
+	// 2026-12-31T23:59:59Z; after it nothing is paid. Default, and at the latest:
+	// a minute before the invoice expires. Immutable.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$`

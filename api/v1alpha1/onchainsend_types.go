@@ -42,7 +42,9 @@ type OnchainSendSpec struct {
 	// +kubebuilder:validation:Maximum=1000
 	FeeRate int64 `json:"feeRate,omitempty"`
 
-	// maxFeeSats is the most that may leave the wallet beyond amountSats, in sat, from 0 to 100000000, default 10000. Immutable.
+	// maxFeeSats is the most that may leave the wallet beyond amountSats, in sat,
+	// from 0 to 100000000, default 10000. For an asset, all that may leave the
+	// wallet in sat. Immutable.
 	// +optional
 	// +default=10000
 	// +kubebuilder:validation:Minimum=0
@@ -205,7 +207,8 @@ type OnchainSendStatus struct {
 	// +optional
 	Attempt *Attempt `json:"attempt,omitempty"`
 
-	// plan is what was found in the transaction before it was signed.
+	// plan is what the send does to the wallet: in mode Plan, where the Wallet
+	// demands approvals, and once there is a transaction.
 	// +optional
 	Plan *PaymentPlan `json:"plan,omitempty"`
 

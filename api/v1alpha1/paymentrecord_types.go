@@ -16,7 +16,7 @@ const (
 	RecordLightningInvoice RecordKind = "LightningInvoice"
 	// RecordInvoicePin is the BOLT11 that a LightningPayment's invoiceFrom was resolved to, once: pin-<digest>.
 	RecordInvoicePin RecordKind = "InvoicePin"
-	// RecordOrderClaim is what the service takes for one on-chain order: of-<digest of service, destination, amount, fee rate>.
+	// RecordOrderClaim is what the service takes for one on-chain order: of-<digest of service, destination, amount, asset, fee rate>.
 	RecordOrderClaim RecordKind = "OrderClaim"
 	// RecordSendClaim is one send id of the service: sid-<send id>.
 	RecordSendClaim RecordKind = "SendClaim"

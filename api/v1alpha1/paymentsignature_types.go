@@ -32,7 +32,7 @@ type PaymentSignatureSpec struct {
 // it.
 //
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:shortName=psig,categories=utexo
+// +kubebuilder:resource:shortName=psig
 // +kubebuilder:selectablefield:JSONPath=`.spec.paymentRef.uid`
 // +kubebuilder:selectablefield:JSONPath=`.spec.attempt`
 // +kubebuilder:selectablefield:JSONPath=`.spec.walletRef.name`

@@ -102,8 +102,11 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	list(&c.limits.Addresses, "allow-address", "bitcoin `address` that on-chain sends may go to")
 	list(&c.limits.Nodes, "allow-node", "public `key` in hex of a Lightning node that invoices may be of")
 	list(&c.limits.Assets, "allow-asset", "`id` of an RGB asset (rgb:…) that may be paid; over Lightning the node must be allowed too")
+	flags.Int64Var(&c.limits.MaxAssetAmount, "max-asset-amount", 0,
+		"the largest amount of one payment of an asset, in the asset's smallest `unit`; 0 signs no payment of an asset")
 	flags.BoolVar(&c.limits.UnprovedAssets, "allow-unproved-assets", false,
-		"sign payments of assets of which the PSBT does not prove what becomes of them, for a service that does not show it")
+		"sign what spends colored coins without proving what becomes of their assets, payments of bitcoin too, for a service that does not\n"+
+			"show it. Whoever may ask can then take all assets of the wallet")
 	flags.BoolVar(&c.showVersion, "version", false, "print the version and leave")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
@@ -159,6 +162,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	log.Info("starting", "version", version, "network", c.network, "masterFingerprint", set.Public().MasterFingerprint,
 		"maxPaymentSats", int64(c.limits.MaxPaymentSats), "maxFeeSats", int64(c.limits.MaxFeeSats), "maxDailySats", int64(c.limits.MaxDailySats),
+		"maxAssetAmount", c.limits.MaxAssetAmount, "allowUnprovedAssets", c.limits.UnprovedAssets,
 		"spent24hSats", int64(journal.SpentSats(time.Now())), "allowed", len(c.limits.Addresses)+len(c.limits.Nodes)+len(c.limits.Assets))
 	return serve(ctx, c, server, secured, log)
 }

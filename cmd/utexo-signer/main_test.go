@@ -5,14 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/utexo/utexo-operator/internal/amount"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
@@ -213,6 +217,32 @@ func TestKilledSignerKeepsItsCount(t *testing.T) {
 	}
 }
 
+// TestLimitsOfAssets signs no payment of an asset, and nothing in doubt, unless a flag says so.
+func TestLimitsOfAssets(t *testing.T) {
+	required := []string{
+		"--network=regtest", "--keys-dir=/keys", "--journal=/journal", "--tls-cert=/tls.crt", "--tls-key=/tls.key", "--client-ca=/ca.crt",
+		"--max-payment-sats=1", "--max-fee-sats=2", "--max-daily-sats=3",
+	}
+	limits := signerserver.Limits{MaxPaymentSats: 1, MaxFeeSats: 2, MaxDailySats: 3}
+	for name, tc := range map[string]struct {
+		more []string
+		want func(*signerserver.Limits)
+	}{
+		"none":         {nil, func(*signerserver.Limits) {}},
+		"seven units":  {[]string{"--max-asset-amount=7"}, func(l *signerserver.Limits) { l.MaxAssetAmount = 7 }},
+		"all in doubt": {[]string{"--allow-unproved-assets"}, func(l *signerserver.Limits) { l.UnprovedAssets = true }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := limits
+			tc.want(&want)
+			got, err := parse(append(slices.Clone(required), tc.more...), io.Discard)
+			if diff := cmp.Diff(want, got.limits); err != nil || diff != "" {
+				t.Errorf("%v, limits (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
 func TestBadStarts(t *testing.T) {
 	p := build(t)
 	without := func(flag string) []string {
@@ -243,6 +273,7 @@ func TestBadStarts(t *testing.T) {
 		"no limit of fees":       {without("--max-fee-sats"), "--max-fee-sats is required"},
 		"no limit of a day":      {without("--max-daily-sats"), "--max-daily-sats is required"},
 		"a negative limit":       {p.arguments("--max-daily-sats=-1"), "-1 sat"},
+		"fewer assets than none": {p.arguments("--max-asset-amount=-1"), "-1 units"},
 		"no network":             {without("--network"), "--network is required"},
 		"an unknown network":     {p.arguments("--network=testnet4"), "--network is mainnet"},
 		"no journal":             {without("--journal"), "--journal is required"},

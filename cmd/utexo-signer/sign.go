@@ -17,7 +17,7 @@ import (
 
 const signUsage = `utexo-signer sign signs one PSBT for a person, offline: it reads the unsigned PSBT of a payment's status.signing.psbt, inspects it as the
 operator does, and writes the signed one, for a PaymentSignature. It signs nothing that takes more from the wallet than the flags say:
-take them from what is to be paid, not from the cluster.
+take them from what is to be paid, not from the cluster. Where colored coins are spent, the PSBT has to prove what becomes of their assets.
 
   utexo-signer sign --network mainnet --keys-dir /media/keys --amount-sats 5000 --max-fee-sats 3000 < unsigned.psbt > signed.psbt
 
@@ -59,7 +59,8 @@ func parseSign(args []string, stderr io.Writer) (signing, error) {
 	flags.StringVar(&asset.ID, "asset-id", "", "`id` of the RGB asset that is paid (rgb:…)")
 	flags.Int64Var(&asset.Amount, "asset-amount", 0, "how much of the asset, in its smallest `unit`")
 	flags.StringVar(&c.intent.Destination, "rgb-invoice", "", "RGB `invoice` that an OnchainSend of an asset pays")
-	flags.BoolVar(&c.unproved, "allow-unproved-assets", false, "sign a payment of an asset of which the PSBT does not prove what becomes of it")
+	flags.BoolVar(&c.unproved, "allow-unproved-assets", false,
+		"sign what spends colored coins without proving what becomes of their assets, a payment of bitcoin too. The service can then take them all")
 	flags.BoolVar(&c.dryRun, "dry-run", false, "inspect, and sign nothing")
 	if err := flags.Parse(args); err != nil {
 		return signing{}, err
@@ -116,15 +117,16 @@ func sign(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	if err != nil {
 		return err
 	}
-	describe(stderr, inspection)
+	policy := c.intent.Policy()
+	policy.Assets.AllowUnproved = c.unproved
+	describe(stderr, inspection, *policy.Assets)
 	if c.txid != "" && c.txid != inspection.Txid {
 		return errors.New("the PSBT is of another transaction than --txid names, and nothing was signed")
 	}
-	policy := c.intent.Policy()
-	if c.unproved {
-		policy.Assets.AllowUnproved = true
-	}
 	if err := inspection.Check(policy); err != nil {
+		if refusal, ok := errors.AsType[*psbtcheck.Refusal](err); ok && refusal.Code == psbtcheck.AssetNotProven {
+			return fmt.Errorf("nothing was signed, for want of --allow-unproved-assets: %w", err)
+		}
 		return fmt.Errorf("nothing was signed: %w", err)
 	}
 	if c.dryRun {
@@ -156,18 +158,36 @@ func (c signing) read(stdin io.Reader) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// describe writes what signing a transaction would mean.
-func describe(out io.Writer, inspection *psbtcheck.Inspection) {
+// describe writes what signing a transaction would mean where it may do with assets what rule says, and what of that is not proved.
+func describe(out io.Writer, inspection *psbtcheck.Inspection, rule psbtcheck.AssetRule) {
 	fmt.Fprintf(out, "transaction %s on %s\n%d sat leave the wallet, of which %d sat are its fee (%d sat/vB)\n", inspection.Txid, inspection.Network,
 		inspection.NetOutflowSats, inspection.FeeSats, inspection.FeeRate)
-	for _, output := range inspection.Outputs {
-		if output.Kind != psbtcheck.External {
-			continue
+	for n, output := range inspection.Outputs {
+		switch {
+		case output.Kind == psbtcheck.OpReturn:
+			fmt.Fprintf(out, "output %d holds %d sat and data, which may move assets: OP_RETURN, script %s\n", n, output.ValueSats, inHex(output.Script))
+		case output.Kind == psbtcheck.External && output.Address == "":
+			fmt.Fprintf(out, "%d sat go to script %s\n", output.ValueSats, inHex(output.Script))
+		case output.Kind == psbtcheck.External:
+			fmt.Fprintf(out, "%d sat go to %s\n", output.ValueSats, output.Address)
 		}
-		to := output.Address
-		if to == "" {
-			to = fmt.Sprintf("script %x", output.Script)
-		}
-		fmt.Fprintf(out, "%d sat go to %s\n", output.ValueSats, to)
 	}
+	if sats := inspection.OwnInputs.Colored; sats > 0 {
+		fmt.Fprintf(out, "%d sat of colored coins are spent, which may carry assets\n", sats)
+	}
+	for _, outflow := range inspection.Assets.Outflows {
+		fmt.Fprintf(out, "%d units of %s go elsewhere than to outputs of the wallet's colored account\n", outflow.Amount, outflow.AssetID)
+	}
+	if doubt := inspection.Doubt(rule); doubt != nil {
+		fmt.Fprintf(out, "not proved: %s\n", doubt.Message)
+	}
+}
+
+// inHex is script in hex, cut where it is longer than any that nodes relayed by default for years.
+func inHex(script []byte) string {
+	const most = 83 // bytes: a script with data is no longer (bitcoin/bitcoin: MAX_OP_RETURN_RELAY, before version 30)
+	if len(script) > most {
+		return fmt.Sprintf("%x… (%d bytes)", script[:most], len(script))
+	}
+	return fmt.Sprintf("%x", script)
 }

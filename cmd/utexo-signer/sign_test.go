@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/utexo/utexo-operator/internal/signer"
+	"github.com/utexo/utexo-operator/internal/testkit"
 )
 
 // vectorsOf reads the vectors, and writes the mnemonic of one into a directory of keys.
@@ -65,11 +66,79 @@ func TestSign(t *testing.T) {
 					t.Errorf("it does not say %q: %s", text, stderr.String())
 				}
 			}
+			for _, text := range []string{"colored", "OP_RETURN", "not proved", "units"} {
+				if strings.Contains(stderr.String(), text) {
+					t.Errorf("it says %q of a transaction that has nothing to do with assets: %s", text, stderr.String())
+				}
+			}
 			if tc.want == "" {
 				return
 			}
 			if err := signer.Verify(v.UnsignedPSBT, strings.TrimSpace(stdout.String())); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestSignColoredCoins signs what spends colored coins where it is proved that their assets go as the flags say, or where a flag does without
+// the proof; and shows in each case what can be known of assets.
+func TestSignColoredCoins(t *testing.T) {
+	var file struct {
+		Cases []struct{ PSBT, Mnemonic, Contract string }
+	}
+	text, err := os.ReadFile("../../internal/rgb/transition/testdata/rgb-psbts.json")
+	if err == nil {
+		err = json.Unmarshal(text, &file)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, keys := file.Cases[0], t.TempDir()
+	if err := os.WriteFile(filepath.Join(keys, "mnemonic"), []byte(v.Mnemonic), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hidden := testkit.WithoutTransitions(v.PSBT)
+	const moves, doubt, burdened = "10 units of rgb:", "not proved: ", "it spends colored coins, and what becomes of the assets"
+	for name, tc := range map[string]struct {
+		psbt string
+		more []string
+		// refused is a part of the error; empty where it is signed.
+		refused string
+		shows   []string
+		silent  []string
+	}{
+		"a payment of bitcoin that hides a transfer": {hidden, nil, "for want of --allow-unproved-assets", []string{doubt + burdened}, []string{moves}},
+		"a look at it":                                     {hidden, []string{"--dry-run"}, "for want of --allow-unproved-assets", []string{doubt + burdened}, nil},
+		"one that need not be proved":                      {hidden, []string{"--allow-unproved-assets"}, "", []string{doubt + burdened}, []string{moves}},
+		"a payment of bitcoin that shows a transfer":       {v.PSBT, []string{"--allow-unproved-assets"}, "where no asset was to move", []string{moves}, []string{doubt}},
+		"a payment of an asset, which is proved":           {v.PSBT, []string{"--asset-id=" + v.Contract, "--asset-amount=10"}, "", []string{moves}, []string{doubt}},
+		"a payment of less of it":                          {v.PSBT, []string{"--asset-id=" + v.Contract, "--asset-amount=9"}, "instead of 9", []string{moves}, nil},
+		"a payment of an asset that hides the transfer":    {hidden, []string{"--asset-id=" + v.Contract, "--asset-amount=10"}, "for want of", []string{doubt}, nil},
+		"a send of bitcoin, which never spends such coins": {hidden, []string{"--onchain", "--allow-unproved-assets"}, "colored coins", []string{doubt}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			args := append([]string{"--network=testnet", "--keys-dir", keys, "--amount-sats=1", "--max-fee-sats=700"}, tc.more...)
+			err := sign(t.Context(), args, strings.NewReader(tc.psbt), &stdout, &stderr)
+			if tc.refused == "" {
+				if err != nil {
+					t.Error(err)
+				} else if err := signer.Verify(tc.psbt, strings.TrimSpace(stdout.String())); err != nil {
+					t.Error(err)
+				}
+			} else if err == nil || !strings.Contains(err.Error(), tc.refused) || !strings.Contains(err.Error(), "nothing was signed") || stdout.Len() > 0 {
+				t.Errorf("%v, want %q; it writes %q", err, tc.refused, stdout.String())
+			}
+			for _, text := range append(tc.shows, "1000 sat of colored coins are spent", "output 0 holds 0 sat and data", "script 6a20eb05c165") {
+				if !strings.Contains(stderr.String(), text) {
+					t.Errorf("it does not say %q: %s", text, stderr.String())
+				}
+			}
+			for _, text := range tc.silent {
+				if strings.Contains(stderr.String(), text) {
+					t.Errorf("it says %q: %s", text, stderr.String())
+				}
 			}
 		})
 	}

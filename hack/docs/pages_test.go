@@ -14,9 +14,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/testkit"
@@ -213,6 +215,39 @@ func TestReasonsExist(t *testing.T) {
 	}
 	if len(explained) == 0 {
 		t.Error("the pages have no reasons")
+	}
+}
+
+// TestPhasesAreExplained holds the tables of phases against the API's list of them.
+func TestPhasesAreExplained(t *testing.T) {
+	for page, kind := range map[string]string{
+		"docs/lightninginvoice.md": "lightninginvoices", "docs/lightningpayment.md": "lightningpayments", "docs/onchainsend.md": "onchainsends",
+	} {
+		var definition apiextensionsv1.CustomResourceDefinition
+		if err := yaml.UnmarshalStrict(mustRead(t, "../../config/crd/bases/payments.utexo.com_"+kind+".yaml"), &definition); err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for _, value := range definition.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["status"].Properties["phase"].Enum {
+			want = append(want, strings.Trim(string(value.Raw), `"`))
+		}
+		if diff := cmp.Diff(want, words(section(pages(t)[page], "What happens"))); diff != "" || len(want) == 0 {
+			t.Errorf("%s: phases of the API, phases of the table (-API +table):\n%s", page, diff)
+		}
+	}
+}
+
+// TestAlertsAreExplained finds alerts that the runbook does not explain, or that are none.
+func TestAlertsAreExplained(t *testing.T) {
+	var want []string
+	for _, match := range regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllStringSubmatch(string(mustRead(t, "../../config/prometheus/rules.yaml")), -1) {
+		want = append(want, match[1])
+	}
+	got := words(section(pages(t)["docs/runbook.md"], "First look"))
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" || len(want) == 0 {
+		t.Errorf("alerts of config/prometheus, alerts of the runbook (-config +runbook):\n%s", diff)
 	}
 }
 

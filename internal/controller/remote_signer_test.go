@@ -47,11 +47,12 @@ type signerWorld struct {
 }
 
 // roomy are limits that no payment of these cases reaches.
-var roomy = signerserver.Limits{MaxPaymentSats: 1_000_000, MaxFeeSats: 20_000, MaxDailySats: 10_000_000, UnprovedAssets: true}
+var roomy = signerserver.Limits{MaxPaymentSats: 1_000_000, MaxFeeSats: 20_000, MaxDailySats: 10_000_000, MaxAssetAmount: 1_000_000}
 
 func newSignerWorld(t *testing.T, profile sandbox.Profile) *signerWorld {
 	t.Helper()
 	w := &signerWorld{world: newService(t, profile), directory: t.TempDir(), limits: roomy}
+	w.limits.UnprovedAssets = profile == sandbox.Reference // which does not show what it does with assets
 	w.operator, w.namespace = w.makeNamespace("operator-"), w.makeNamespace("team-")
 	for _, made := range []struct {
 		name string
@@ -469,6 +470,29 @@ func TestSignerRefuses(t *testing.T) {
 	w.rest(next)
 	w.want(next, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
 	w.paid(3)
+}
+
+// TestSignerDoubts has a signer that signs no doubt at a service that spends colored coins for a Lightning payment of bitcoin, and shows nothing
+// of their assets. Whatever the Wallet allows, the signer's word is its own.
+func TestSignerDoubts(t *testing.T) {
+	w := newSignerWorld(t, sandbox.Reference)
+	w.limits.UnprovedAssets = false
+	w.stop()
+	w.startSigner()
+	for _, policy := range []v1alpha1.AssetPolicy{"", v1alpha1.AssetPolicyWarn} {
+		wallet := w.wallet("main")
+		w.change(wallet, func() { wallet.Spec.Signer.AssetPolicy = policy })
+		w.syncWallet()
+		pay := made(w.world, w.payment("rent"+strings.ToLower(string(policy)), w.supplierInvoice(5000)).Obj())
+		w.rest(pay)
+		w.want(pay, verdict{"Failed", v1alpha1.ReasonSignerRefused, []string{"AssetNotProven", "--allow-unproved-assets", "nothing was signed or sent"}})
+		w.quiet(pay)
+	}
+	w.paid(0)
+	send := made(w.world, w.send("payroll", 20000).Obj()) // no colored coin is spent
+	w.rest(send)
+	w.want(send, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+	w.paid(1)
 }
 
 // TestSignerIsAwayWhenTheAnswerIsLost keeps a send whose answer was lost from becoming Unknown for a signer that is away a while: it is

@@ -102,7 +102,7 @@ func (c *Connector) UseOwn(ctx context.Context, user client.Object, reference v1
 	if key := walletKey(user.GetNamespace(), reference); key.Namespace != user.GetNamespace() {
 		return walletUse{unusable: &payment.Obstacle{
 			Reason: v1alpha1.ReasonInvalidSpec, DeadEnd: true,
-			Message: fmt.Sprintf("walletRef names a Wallet in namespace %s, where alone this can be declared", key.Namespace),
+			Message: fmt.Sprintf("walletRef names a Wallet in namespace %s: this can be declared in that namespace alone", key.Namespace),
 		}}, nil
 	}
 	return c.Use(ctx, user, reference)

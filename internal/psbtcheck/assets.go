@@ -184,6 +184,8 @@ func (i *Inspection) judgeAssets(rule AssetRule) (refusal *Refusal, isDoubt bool
 		return refuse(LayerIntent, AssetFalsified, "%s", unproved.Message), false
 	case unproved != nil && unproved.Reason == transition.NotShown && rule.Transfer == nil && !touched:
 		return nil, false // no coin that may carry an asset is spent
+	case unproved != nil && rule.Transfer == nil && !touched:
+		return refuse(LayerIntent, AssetNotProven, "what it says of assets proves nothing: %s", unproved.Message), true
 	case unproved != nil && rule.Transfer == nil:
 		return refuse(LayerIntent, AssetNotProven, "it spends colored coins, and what becomes of the assets that they may carry is not proved: %s",
 			unproved.Message), true

@@ -301,8 +301,15 @@ func TestVanillaCoinsNeedNoProof(t *testing.T) {
 	if err := inspectAndCheck(d.text(), d.deriver.Public(), policy); err != nil {
 		t.Errorf("a payment of bitcoin: %v", err)
 	}
+	// A field of a transition under a key that is none.
+	talking := newDraft(t)
+	talking.global = append(talking.global, field{[]byte("\xfc\x03RGB\x01\x00"), []byte{1}})
+	err := inspectAndCheck(talking.text(), talking.deriver.Public(), policy)
+	if refusal, ok := errors.AsType[*Refusal](err); !ok || refusal.Code != AssetNotProven || strings.Contains(refusal.Message, "colored coins") {
+		t.Errorf("one that says of assets what nobody understands: %v, want %s, and no colored coins", err, AssetNotProven)
+	}
 	policy.Assets.Transfer = &AssetTransfer{AssetID: sentAsset, Amount: 1}
-	err := inspectAndCheck(d.text(), d.deriver.Public(), policy)
+	err = inspectAndCheck(d.text(), d.deriver.Public(), policy)
 	if refusal, ok := errors.AsType[*Refusal](err); !ok || refusal.Code != AssetNotProven {
 		t.Errorf("a transfer without one: %v, want %s", err, AssetNotProven)
 	}

@@ -95,8 +95,8 @@ func (v vector) request(t *testing.T) signer.Request {
 	return signer.Request{UnsignedPSBT: v.UnsignedPSBT, Policy: intent.Policy(), Intent: intent}
 }
 
-// generous are limits that no vector reaches.
-var generous = signerserver.Limits{MaxPaymentSats: amount.MaxSat, MaxFeeSats: 1_000_000, MaxDailySats: amount.MaxSat}
+// generous are limits that no vector reaches. Some spend colored coins and show nothing of assets.
+var generous = signerserver.Limits{MaxPaymentSats: amount.MaxSat, MaxFeeSats: 1_000_000, MaxDailySats: amount.MaxSat, UnprovedAssets: true}
 
 func authority(t *testing.T, name string) *testkit.Authority {
 	t.Helper()

@@ -44,6 +44,7 @@ var outputTypes = []struct {
 const taprootType = 5
 
 // NewWitnessOutput returns the beneficiary that is paid to script: P2PKH, P2SH, P2WPKH, P2WSH or P2TR. It returns *Error for another.
+// Only tests make one: what is paid to comes from an invoice.
 func NewWitnessOutput(script []byte) (Beneficiary, error) {
 	for kind, output := range outputTypes {
 		if kind > 0 && len(script) == len(output.before)+output.length+len(output.behind) &&

@@ -290,7 +290,7 @@ func (i *Invoice) String() string {
 	return text
 }
 
-// FormatInvoice writes an invoice, or returns the *Error for which ParseInvoice would refuse it.
+// FormatInvoice writes an invoice, or returns the *Error for which ParseInvoice would refuse it. Only tests do.
 func FormatInvoice(invoice *Invoice) (string, error) {
 	text := invoice.String()
 	if _, err := ParseInvoice(text); err != nil {

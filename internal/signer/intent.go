@@ -44,8 +44,9 @@ type Asset struct {
 }
 
 // Policy is what a PSBT of i may do. The service's PSBT does not commit to the invoice or the address, so it is bounded by what may leave
-// the wallet in all, its own fee included: the amount and the cap on fees. What it does with assets is held against i itself: of a
-// transfer all must be proved, of a payment of bitcoin nothing need be.
+// the wallet in all, its own fee included: the amount and the cap on fees. What it does with assets is held against i itself, and must be
+// proved wherever coins are spent that may carry any, of a payment of bitcoin too. To let a doubt pass is for the one who signs to say, and
+// never for what is declared: a signer that means to sets AllowUnproved.
 func (i Intent) Policy() psbtcheck.Policy {
 	policy := psbtcheck.DefaultPolicy()
 	policy.MaxNetOutflowSats = i.AmountSats + i.MaxFeeSats
@@ -58,7 +59,7 @@ func (i Intent) Policy() psbtcheck.Policy {
 
 func (i Intent) assetRule() *psbtcheck.AssetRule {
 	if i.Asset == nil {
-		return &psbtcheck.AssetRule{AllowUnproved: true}
+		return &psbtcheck.AssetRule{}
 	}
 	transfer := &psbtcheck.AssetTransfer{AssetID: i.Asset.ID, Amount: uint64(i.Asset.Amount)}
 	if i.Kind == OnchainSend {

@@ -32,7 +32,10 @@ type Limits struct {
 	// Addresses, Nodes (public keys in hex) and Assets (RGB contract ids) are the only destinations; where all three are empty every
 	// destination is allowed. A payment of an asset needs the asset, one over Lightning the node, one of bitcoin on-chain the address.
 	Addresses, Nodes, Assets []string
-	// UnprovedAssets signs payments of assets of which the PSBT does not prove what becomes of them, and still none that is proved wrong.
+	// MaxAssetAmount bounds the amount of an asset of one payment, in the asset's smallest unit, whichever asset. No day counts them.
+	MaxAssetAmount int64
+	// UnprovedAssets signs what spends colored coins and does not prove what becomes of their assets, payments of bitcoin too, and still
+	// nothing that is proved wrong. Whoever asks can leave any proof out: with it, no limit here holds for assets.
 	UnprovedAssets bool
 }
 
@@ -42,6 +45,9 @@ func (l *Limits) Check(network bitcoin.Network) error {
 		if sats < 0 || sats > amount.MaxSat {
 			return fmt.Errorf("a limit of %d sat is not an amount of bitcoin", sats)
 		}
+	}
+	if l.MaxAssetAmount < 0 {
+		return fmt.Errorf("a limit of %d units is not an amount of an asset", l.MaxAssetAmount)
 	}
 	for i, text := range l.Addresses {
 		address, err := bitcoin.ParseAddress(text, network)
@@ -163,11 +169,11 @@ func consistentOnchain(intent signer.Intent, network bitcoin.Network, at time.Ti
 	return nil
 }
 
-// policy is what a PSBT of intent, which is consistent, may do within l.
+// policy is what a PSBT of intent, which is consistent, may do within l. What need not be proved of assets is in l alone.
 func (l *Limits) policy(intent signer.Intent) psbtcheck.Policy {
 	intent.MaxFeeSats = min(intent.MaxFeeSats, l.MaxFeeSats)
 	policy := intent.Policy()
-	policy.Assets.AllowUnproved = policy.Assets.AllowUnproved || l.UnprovedAssets
+	policy.Assets.AllowUnproved = l.UnprovedAssets
 	return policy
 }
 
@@ -175,6 +181,10 @@ func (l *Limits) policy(intent signer.Intent) psbtcheck.Policy {
 func (l *Limits) allows(intent signer.Intent, network bitcoin.Network) *signer.RefusedError {
 	if intent.AmountSats > l.MaxPaymentSats {
 		return refuse(PaymentTooLarge, "a payment of %d sat is above this signer's limit of %d sat", intent.AmountSats, l.MaxPaymentSats)
+	}
+	if intent.Asset != nil && intent.Asset.Amount > l.MaxAssetAmount {
+		return refuse(PaymentTooLarge, "a payment of %d units of an asset is above this signer's limit of %d (--max-asset-amount)",
+			intent.Asset.Amount, l.MaxAssetAmount)
 	}
 	if len(l.Addresses)+len(l.Nodes)+len(l.Assets) == 0 {
 		return nil

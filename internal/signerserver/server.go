@@ -167,10 +167,13 @@ func (s *Server) Sign(ctx context.Context, request *remotesigner.Request) (*sign
 // refusedPSBT makes a refusal of one of package psbtcheck.
 func refusedPSBT(err error) error {
 	refusal := new(psbtcheck.Refusal)
-	if errors.As(err, &refusal) {
-		return refuse(string(refusal.Code), "the PSBT: %s", refusal.Message)
+	switch {
+	case !errors.As(err, &refusal):
+		return err
+	case refusal.Code == psbtcheck.AssetNotProven:
+		return refuse(string(refusal.Code), "not without --allow-unproved-assets: %s", refusal.Message)
 	}
-	return err
+	return refuse(string(refusal.Code), "the PSBT: %s", refusal.Message)
 }
 
 // read reads the body strictly: a field that is not known might have meant something.

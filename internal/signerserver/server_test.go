@@ -176,7 +176,7 @@ func sendingAsset(t *testing.T) func(*remotesigner.Request) {
 	}
 }
 
-var roomy = Limits{MaxPaymentSats: 1_000_000, MaxFeeSats: 200_000, MaxDailySats: 10_000_000}
+var roomy = Limits{MaxPaymentSats: 1_000_000, MaxFeeSats: 200_000, MaxDailySats: 10_000_000, MaxAssetAmount: 7}
 
 func TestJudgement(t *testing.T) {
 	const base = "vanilla-kc1-to-p2wpkh"
@@ -201,10 +201,13 @@ func TestJudgement(t *testing.T) {
 		"an asset that the PSBT does not show": {limits: roomy, change: []func(*remotesigner.Request){sendingAsset(t)}, code: "AssetNotProven"},
 		"the largest payment":                  {limits: limited(func(l *Limits) { l.MaxPaymentSats = 100_000 })},
 		"a payment too large":                  {limits: limited(func(l *Limits) { l.MaxPaymentSats = 99_999 }), code: PaymentTooLarge},
-		"the largest fee":                      {limits: limited(func(l *Limits) { l.MaxFeeSats = 426 })},
-		"a fee too large":                      {limits: limited(func(l *Limits) { l.MaxFeeSats = 425 }), code: "OutflowTooHigh"},
-		"the last of the day":                  {limits: limited(func(l *Limits) { l.MaxDailySats = baseOutflow })},
-		"too much for the day":                 {limits: limited(func(l *Limits) { l.MaxDailySats = baseOutflow - 1 }), code: DailyLimit},
+		"more than the most of an asset": {
+			limits: limited(func(l *Limits) { l.MaxAssetAmount, l.UnprovedAssets = 6, true }), change: []func(*remotesigner.Request){sendingAsset(t)}, code: PaymentTooLarge,
+		},
+		"the largest fee":      {limits: limited(func(l *Limits) { l.MaxFeeSats = 426 })},
+		"a fee too large":      {limits: limited(func(l *Limits) { l.MaxFeeSats = 425 }), code: "OutflowTooHigh"},
+		"the last of the day":  {limits: limited(func(l *Limits) { l.MaxDailySats = baseOutflow })},
+		"too much for the day": {limits: limited(func(l *Limits) { l.MaxDailySats = baseOutflow - 1 }), code: DailyLimit},
 		"a signer that signs nothing": {
 			limits: Limits{}, code: PaymentTooLarge,
 		},
@@ -406,6 +409,7 @@ func TestLimitsThatAreNone(t *testing.T) {
 	for name, limits := range map[string]Limits{
 		"a negative amount":             {MaxPaymentSats: -1},
 		"more than there is":            {MaxDailySats: amount.MaxSat + 1},
+		"a negative amount of an asset": {MaxAssetAmount: -1},
 		"an address of another network": {Addresses: []string{"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"}},
 		"a node that is no key":         {Nodes: []string{"02" + strings.Repeat("0", 64)}},
 		"a node of another length":      {Nodes: []string{payee()[2:]}},

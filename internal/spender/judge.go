@@ -79,9 +79,8 @@ func toSign(order *payment.Order, unsigned string, attempt int32, assets v1alpha
 		intent.Asset = &signer.Asset{ID: order.Asset.ID, Amount: order.Asset.Amount}
 	}
 	policy := intent.Policy()
-	if assets != "" {
-		policy.Assets.AllowUnproved = assets == v1alpha1.AssetPolicyWarn
-	}
+	// Without a policy a payment of bitcoin may pass in doubt: the reference server begins each over Lightning with colored coins.
+	policy.Assets.AllowUnproved = assets == v1alpha1.AssetPolicyWarn || assets == "" && order.Asset == nil
 	return signer.Request{UnsignedPSBT: unsigned, Policy: policy, Intent: intent}
 }
 

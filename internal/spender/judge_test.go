@@ -60,3 +60,27 @@ func TestSignedTransactionsAreBounded(t *testing.T) {
 		})
 	}
 }
+
+// TestDoubtsOfAssets lets a doubt pass where the Wallet says Warn, and where it says nothing for payments of bitcoin alone.
+func TestDoubtsOfAssets(t *testing.T) {
+	asset := &v1alpha1.AssetAmount{ID: "rgb:tpk3SgP4-mRdSCNI-Pu~EDie-eBjfn5P-4HQdIKi-SUtqbe8", Amount: 1}
+	for name, tc := range map[string]struct {
+		policy v1alpha1.AssetPolicy
+		asset  *v1alpha1.AssetAmount
+		want   bool
+	}{
+		"bitcoin, no policy":  {"", nil, true},
+		"bitcoin, Strict":     {v1alpha1.AssetPolicyStrict, nil, false},
+		"bitcoin, Warn":       {v1alpha1.AssetPolicyWarn, nil, true},
+		"an asset, no policy": {"", asset, false},
+		"an asset, Strict":    {v1alpha1.AssetPolicyStrict, asset, false},
+		"an asset, Warn":      {v1alpha1.AssetPolicyWarn, asset, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := toSign(&payment.Order{Kind: v1alpha1.RecordLightningPayment, Asset: tc.asset}, "", 1, tc.policy)
+			if got := request.Policy.Assets.AllowUnproved; got != tc.want {
+				t.Errorf("doubts pass: %t, want %t", got, tc.want)
+			}
+		})
+	}
+}

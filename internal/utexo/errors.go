@@ -63,6 +63,7 @@ const (
 	CodeRequestRejected  = "RequestRejected"  // the request makes no sense to the service
 	CodeNodeUnreachable  = "NodeUnreachable"  // the service lost its node during the call
 	CodeNodeError        = "NodeError"        // the node answered an error without a name
+	// CodeInternalError is the service's own word of a 5xx. Nothing is done because of it: only tests name it.
 	CodeInternalError    = "InternalServerError"
 	CodeRedirected       = "Redirected"       // 3xx, which is never followed
 	CodeUnexpectedStatus = "UnexpectedStatus" // an error answer of no known shape
