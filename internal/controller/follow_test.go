@@ -58,8 +58,10 @@ func (w *world) payElsewhere(bolt11 string, sats int64) {
 		Kind: signer.IntentKind(v1alpha1.RecordLightningPayment), PaymentRequest: bolt11, PaymentHash: w.hashOf(bolt11),
 		AmountSats: satsOf(sats), MaxFeeSats: 3000,
 	}
+	policy := intent.Policy()
+	policy.Assets.AllowUnproved = true // as the Wallet at the reference service does
 	signed, err := signer.NewLocal(set).Sign(w.t.Context(), signer.Request{
-		UnsignedPSBT: another.BeginPay(bolt11), Policy: intent.Policy(), Intent: intent,
+		UnsignedPSBT: another.BeginPay(bolt11), Policy: policy, Intent: intent,
 	})
 	if err != nil {
 		w.t.Fatal(err)

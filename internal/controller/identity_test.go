@@ -12,6 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/amount"
+	"github.com/utexo/utexo-operator/internal/bolt11"
 	"github.com/utexo/utexo-operator/internal/controller"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
@@ -919,6 +921,66 @@ func TestInvoiceOfAnotherWallet(t *testing.T) {
 			if issued.Status.Phase != v1alpha1.InvoiceSettled {
 				t.Errorf("the invoice that was paid is %s", issued.Status.Phase)
 			}
+		})
+	}
+}
+
+// TestAdoptsNoOtherPayment has another client pay another invoice with the payment hash of the declared one.
+func TestAdoptsNoOtherPayment(t *testing.T) {
+	for _, profile := range []sandbox.Profile{sandbox.Documented, sandbox.Reference} {
+		for _, listing := range []bool{true, false} {
+			for _, mode := range []v1alpha1.PaymentMode{v1alpha1.ModeApply, v1alpha1.ModePlan, v1alpha1.ModeObserve} {
+				t.Run(fmt.Sprintf("%s service, list of payments %t, mode %s", profile, listing, mode), func(t *testing.T) {
+					w := newWorld(t, profile)
+					w.sandbox.SetListPayments(listing)
+					w.syncWallet()
+					small := w.issued(func(i *bolt11.Invoice) { *i.Amount = amount.Sat(1000).MilliSat() })
+					pay := w.payment("rent", w.issued(func(*bolt11.Invoice) {})).Obj()
+					w.payElsewhere(small, 1000)
+					w.clock.Step(time.Minute)
+					w.sandbox.Advance()
+					w.paid(1)
+					w.create(inMode(pay, mode))
+					another := verdict{"Pending", v1alpha1.ReasonAmountMismatch, []string{"1000 sat, asked for are 5000", "nothing was sent by this resource"}}
+					w.pass(pay)
+					w.want(pay, another)
+					if mode != v1alpha1.ModeApply { // which looks within the wallet's critical section
+						w.quiet(pay)
+					}
+					w.watch(pay, 3*time.Hour) // when it expired it is held all the same
+					w.want(pay, another)
+					w.began(1, 1) // which the other client did
+					w.delete(pay)
+					w.rest(pay)
+					if w.exists(pay) {
+						t.Errorf("it is still there: %+v", conditionsOf(pay))
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestAdoptsWhatTellsNothing adopts a payment that another client made of the declared invoice, by what the service tells of it.
+func TestAdoptsWhatTellsNothing(t *testing.T) {
+	for name, edit := range map[string]func(map[string]any){
+		"all of it":                   func(map[string]any) {},
+		"no amount":                   func(body map[string]any) { body["amount_sats"] = nil },
+		"an amount of 0":              func(body map[string]any) { body["amount_sats"] = 0 },
+		"the amount and what it cost": func(body map[string]any) { body["amount_sats"] = 5050 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Documented)
+			w.syncWallet()
+			text := w.supplierInvoice(5000)
+			w.payElsewhere(text, 5000)
+			w.pass(made(w, w.fronted(w.edited("/lightning/send-request/", edit))))
+			pay := testkit.MakeLightningPayment("rent").Namespace(w.namespace).Wallet("fronted").Invoice(text).Obj()
+			w.create(pay)
+			w.rest(pay)
+			w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+			w.paid(1)
+			w.began(1, 1)
 		})
 	}
 }

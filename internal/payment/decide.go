@@ -1,6 +1,7 @@
 package payment
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -248,6 +249,14 @@ func (f Facts) another() *Obstacle {
 		"nothing was sent by this resource: declare in a new one what is to be followed", wrong)
 }
 
+// taken is why a payment that was not submitted is held: the service shows another one of its payment hash. It is nil where it does not.
+func (f Facts) taken() *Obstacle {
+	if f.Order == nil || f.Sighting == nil {
+		return nil
+	}
+	return f.Order.HashTaken(*f.Sighting)
+}
+
 // notSeen is what a payment says that is only followed.
 func (f Facts) notSeen() *Obstacle {
 	what := "no payment of this invoice"
@@ -275,6 +284,8 @@ func (f Facts) planned(now time.Time) Decision {
 		return Decision{Step: Observe}
 	case f.Sighting != nil && f.Sighting.Presence == NoAnswer:
 		return f.stop(&Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: f.Sighting.Problem, RetryAfter: time.Minute})
+	case f.taken() != nil:
+		return f.stop(f.taken())
 	}
 	message := fmt.Sprintf("would pay %s, at most %d sat in all with its fee; set spec.mode to Apply", f.Order.describe(), f.Order.AmountSats+f.Order.MaxFeeSats)
 	switch {
@@ -349,6 +360,8 @@ func decideLost(f Facts, policy Policy, now time.Time) Decision {
 		return held(lost+"whether it was paid cannot be asked for now: "+f.Waiting.Message, max(f.Waiting.RetryAfter, time.Minute))
 	case seen == nil:
 		return Decision{Step: Observe, Hold: true}
+	case f.taken() != nil:
+		return held(lost+f.taken().Message, f.taken().RetryAfter)
 	case seen.Presence == Outbound:
 		return Decision{Step: Claim, Hold: true}
 	case seen.Presence == NoAnswer:
@@ -385,7 +398,7 @@ func decideUnclaimed(f Facts, now time.Time) Decision {
 	case f.adopts() && f.Order != nil && f.Sighting == nil:
 		return Decision{Step: Observe}
 	case f.adopts() && f.Order != nil && f.Sighting.Presence == Outbound:
-		if another := f.another(); another != nil {
+		if another := cmp.Or(f.another(), f.taken()); another != nil {
 			return f.stop(another)
 		}
 		return Decision{Step: Claim, Hold: true}
@@ -521,6 +534,8 @@ func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 		return Decision{Step: Observe, Hold: true}
 	case adopts && f.Sighting.Presence == Outbound && f.Order.SendID != "":
 		return decideFollowed(f, policy, now)
+	case adopts && f.taken() != nil:
+		return f.rest(journal, f.taken(), f.taken().RetryAfter)
 	case adopts && f.Sighting.Presence == Outbound:
 		next, events := f.sighted(journal, policy, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true, Events: append(events, Adopted)}
@@ -699,6 +714,8 @@ func overlay(f Facts, journal *v1alpha1.PaymentJournal, policy Policy, now time.
 		}
 	case f.Deleting:
 		return &Obstacle{Reason: reasonOf(journal.Phase), Message: "deletion waits for the outcome of the payment, which it does not cancel"}
+	case journal.SubmittedAt == nil && f.taken() != nil:
+		return f.taken()
 	case f.failedSoFar(journal, policy, now):
 		return &Obstacle{
 			Reason:  reasonOf(journal.Phase),

@@ -1,6 +1,8 @@
 package payment
 
 import (
+	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -281,5 +283,108 @@ func TestObservedInvoiceThatContradicts(t *testing.T) {
 	facts.Invalid = deadEnd(v1alpha1.ReasonAmountMismatch, "the invoice asks for more")
 	if diff := cmp.Diff(ends(v1alpha1.PaymentFailed, v1alpha1.ReasonAmountMismatch), outcomeOf(Decide(facts, policy, t0))); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestHashTaken compares what a service shows under a payment hash with the invoice.
+func TestHashTaken(t *testing.T) {
+	bitcoin, asset := makeLightningOrder(), makeLightningOrder()
+	asset.Asset, asset.AmountSats = &v1alpha1.AssetAmount{ID: assetID, Amount: 10}, 3000
+	amountless := makeLightningOrder()
+	amountless.AmountSats = 0
+	sats := func(sats int64) Sighting { return Sighting{AmountSats: &sats} }
+	of := func(id string, units int64) Sighting {
+		return Sighting{Asset: &v1alpha1.AssetAmount{ID: id, Amount: units}}
+	}
+	withFee := func(sats, fee int64) Sighting { return Sighting{AmountSats: &sats, FeeSats: &fee} }
+	to := func(payee string) Sighting { return Sighting{Payee: payee, AmountSats: new(int64(5000))} }
+	for name, tc := range map[string]struct {
+		order *Order
+		seen  Sighting
+		// taken is what the message mentions; empty where the payment is the declared one.
+		taken string
+	}{
+		"nothing is told":                          {bitcoin, Sighting{}, ""},
+		"an amount of 0":                           {bitcoin, sats(0), ""},
+		"a negative amount":                        {bitcoin, sats(-1), ""},
+		"the amount":                               {bitcoin, sats(5000), ""},
+		"the amount and the highest fee":           {bitcoin, sats(5100), ""},
+		"the same, rounded up":                     {bitcoin, sats(5101), ""},
+		"the amount and a higher fee, as told":     {bitcoin, withFee(5900, 900), ""},
+		"an invoice without an amount":             {amountless, sats(1), ""},
+		"less":                                     {bitcoin, sats(4999), "it is of 4999 sat, asked for are 5000"},
+		"1 sat":                                    {bitcoin, sats(1), "it is of 1 sat"},
+		"more than the amount and its fee":         {bitcoin, sats(5102), "it is of 5102 sat"},
+		"as much as there can be":                  {bitcoin, sats(math.MaxInt64), "sat"},
+		"the payee":                                {bitcoin, to(bitcoin.Destination), ""},
+		"the payee in capitals":                    {bitcoin, to(strings.ToUpper(bitcoin.Destination)), ""},
+		"a payee that is no key":                   {bitcoin, to("somebody"), ""},
+		"another payee":                            {bitcoin, to("03" + strings.Repeat("0b", 32)), "it goes to 030b"},
+		"an asset instead of bitcoin":              {bitcoin, of(assetID, 10), "it is of asset " + assetID},
+		"an asset that cannot be read":             {bitcoin, of("BTC", 10), ""},
+		"the asset":                                {asset, of(assetID, 10), ""},
+		"the asset, of an amount that is not told": {asset, of(assetID, 0), ""},
+		"the asset, and its bitcoin":               {asset, sats(1), ""},
+		"less of the asset":                        {asset, of(assetID, 9), "it is of 9 of the asset, asked for are 10"},
+		"another asset":                            {asset, of(otherAssetID, 10), otherAssetID},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.seen.Presence = Outbound
+			held := tc.order.HashTaken(tc.seen)
+			if (held != nil) != (tc.taken != "") {
+				t.Fatalf("held: %+v", held)
+			}
+			if held != nil {
+				assertMentions(t, held.Message, tc.taken, "not taken for paid")
+			}
+		})
+	}
+}
+
+// TestAnotherPaymentOfTheHash decides on payments whose hash the service shows with a payment of 1 sat: none is taken for paid, and none ends.
+func TestAnotherPaymentOfTheHash(t *testing.T) {
+	order := makeLightningOrder()
+	seen := &Sighting{Presence: Outbound, State: StateSucceeded, AmountSats: new(int64(1))}
+	observes := func(f *Facts) { f.Mode = v1alpha1.ModeObserve }
+	late := func(f *Facts) { f.Invalid = deadEnd(v1alpha1.ReasonInvoiceExpired, "it expired") }
+	adopted, _ := Sighted(order, NewJournal(order), Sighting{Presence: Outbound}, v1alpha1.ProfileReference, policy, t0)
+	pending := rests(v1alpha1.PaymentPending, v1alpha1.ReasonAmountMismatch, takenPoll)
+	for name, tc := range map[string]struct {
+		journal *v1alpha1.PaymentJournal
+		change  func(*Facts)
+		want    outcome
+	}{
+		"it is followed":        {nil, observes, pending.unheld()},
+		"it is too late to pay": {nil, late, pending.unheld()},
+		"it is planned":         {nil, func(f *Facts) { f.Mode = v1alpha1.ModePlan }, pending.unheld()},
+		"it is deleted, its record gone": {
+			nil, func(f *Facts) { f.Deleting, f.Recorded = true, true },
+			rests(v1alpha1.PaymentPending, v1alpha1.ReasonJournalLost, takenPoll),
+		},
+		"claimed and followed":      {new(NewJournal(order)), observes, pending},
+		"claimed, and too late":     {new(NewJournal(order)), late, pending},
+		"adopted, and now shown so": {&adopted, observes, rests(v1alpha1.PaymentInFlight, v1alpha1.ReasonAmountMismatch, firstPoll)},
+		"submitted by us": {
+			new(makeJournal(order, v1alpha1.RecordSubmitted)), nil,
+			outcome{Phase: v1alpha1.PaymentSucceeded, Outcome: readiness.Done, Reason: v1alpha1.ReasonSucceeded}.writing(v1alpha1.RecordSucceeded),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			facts := makeFacts(order, "")
+			facts.Sighting = seen
+			if tc.journal != nil {
+				facts.Record = makeRecord(order, *tc.journal)
+			}
+			if tc.change != nil {
+				tc.change(&facts)
+			}
+			decision := Decide(facts, policy, t0.Add(time.Second))
+			if diff := cmp.Diff(tc.want, outcomeOf(decision)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if verdict := facts.Verdict(decision.Projection); facts.Mode == v1alpha1.ModePlan && verdict != v1alpha1.PlanBlocked {
+				t.Errorf("the plan says %s", verdict)
+			}
+		})
 	}
 }

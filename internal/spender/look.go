@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"time"
+
+	"k8s.io/utils/ptr"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/amount"
 	"github.com/utexo/utexo-operator/internal/bolt11"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/utexo"
@@ -29,6 +31,10 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 	case presence == utexo.Present:
 		seen := payment.Sighting{
 			Presence: payment.Outbound, State: sendState(found.Status), Word: found.StatusWord, RequestID: found.ID, FeeSats: found.FeeSats,
+			AmountSats: found.AmountSats,
+		}
+		if found.Asset != nil {
+			seen.Asset = &v1alpha1.AssetAmount{ID: found.Asset.ID, Amount: found.Asset.Amount}
 		}
 		// Where the hash was unknown before we paid it is no invoice of the node's own, if that word was true. It was one word: what ends
 		// the payment, and one that is under way for too long, is held against all that is known, and a failure is without asking for more.
@@ -37,7 +43,7 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 		if told && seen.State == payment.StatePending && s.Clock.Now().Before(order.StartBefore) {
 			return seen, nil
 		}
-		inbound, updated, problem, err := s.inbound(ctx, order, session, seen.State, !told || seen.State != payment.StateFailed)
+		inbound, listed, problem, err := s.inbound(ctx, order, session, !told || seen.State != payment.StateFailed)
 		switch {
 		case err != nil:
 			return payment.Sighting{}, err
@@ -46,7 +52,12 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 		case problem != "" && !told:
 			return payment.Sighting{Problem: problem}, nil
 		}
-		seen.UpdatedAt = updated
+		if seen.Payee = listed.Payee; listed.State == seen.State {
+			seen.UpdatedAt = listed.UpdatedAt
+		}
+		if seen.AmountSats == nil && seen.Asset == nil {
+			seen.AmountSats, seen.Asset = listed.AmountSats, listed.Asset
+		}
 		return seen, nil
 	case presence == utexo.PresenceUnknown && err != nil && !notFoundAtAll(err):
 		return payment.Sighting{Problem: problemOf(err)}, nil
@@ -82,6 +93,13 @@ func lookInList(ctx context.Context, service Service, paymentHash string) (payme
 		default:
 			seen = payment.Sighting{
 				Presence: payment.Outbound, State: sendState(one.Status), Word: one.StatusWord, RequestID: paymentHash, UpdatedAt: one.UpdatedAt,
+				Payee: one.PayeePubkey,
+			}
+			if one.AmountMsat != nil {
+				seen.AmountSats = new(int64(amount.MilliSat(*one.AmountMsat).CeilSat()))
+			}
+			if one.AssetID != "" {
+				seen.Asset = &v1alpha1.AssetAmount{ID: one.AssetID, Amount: ptr.Deref(one.AssetAmount, 0)}
 			}
 		}
 	})
@@ -90,32 +108,29 @@ func lookInList(ctx context.Context, service Service, paymentHash string) (payme
 
 // inbound reports whether a payment hash that the service knows is that of an invoice which its own node issued: it answers those as
 // if they were being paid. The list of payments tells; where there is none, the node that is to be paid does, compared with the node
-// that issues the wallet's invoices; one may be issued to know it only where mayIssue says so. Of one that is no such invoice the list tells
-// since when it is in state, where it shows it in that state.
-func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Session, state payment.State, mayIssue bool,
-) (inbound bool, updated time.Time, problem string, err error) {
+// that issues the wallet's invoices; one may be issued to know it only where mayIssue says so. Of one that is no such invoice it returns what
+// the list says, where there is one.
+func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Session, mayIssue bool,
+) (inbound bool, listed payment.Sighting, problem string, err error) {
 	listed, listErr := lookInList(ctx, session.Service, order.PaymentHash)
 	if listErr == nil {
 		switch listed.Presence {
 		case payment.Inbound:
-			return true, time.Time{}, "", nil
+			return true, listed, "", nil
 		case payment.Outbound:
-			if listed.State == state {
-				updated = listed.UpdatedAt
-			}
-			return false, updated, "", nil
+			return false, listed, "", nil
 		}
-		return false, time.Time{}, "the service shows the payment by its hash, but not in its list", nil
+		return false, payment.Sighting{}, "the service shows the payment by its hash, but not in its list", nil
 	}
 	if !errors.Is(listErr, utexo.ErrNotAvailable) {
-		return false, time.Time{}, problemOf(listErr), nil
+		return false, payment.Sighting{}, problemOf(listErr), nil
 	}
 	published, err := s.Records.PublishedInvoice(ctx, order.PaymentHash, session.Wallet)
 	if err != nil || published != nil {
-		return published != nil, time.Time{}, "", err
+		return published != nil, payment.Sighting{}, "", err
 	}
 	node, problem, err := s.ownNode(ctx, session, mayIssue)
-	return node == order.Destination, time.Time{}, problem, err
+	return node == order.Destination, payment.Sighting{}, problem, err
 }
 
 // ownNode returns the public key of the node behind the service, from an invoice that it issued. Where none is on record it has a small
