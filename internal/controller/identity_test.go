@@ -896,6 +896,67 @@ func TestOwnInvoiceDeniedOnce(t *testing.T) {
 	}
 }
 
+// TestOwnInvoiceOfAnotherNode declares the payment of an invoice that the node of a service issued after it replaced the one of which the
+// operator knows. No list of payments tells.
+func TestOwnInvoiceOfAnotherNode(t *testing.T) {
+	for name, remember := range map[string]func(w *world){
+		"which a record names": func(w *world) {
+			issued := made(w, w.invoice("order").Wallet("fronted").Obj())
+			w.pass(issued)
+			w.want(issued, verdict{"Open", v1alpha1.ReasonOpen, nil})
+		},
+		"which the process asked": func(w *world) {
+			text := w.supplierInvoice(5000)
+			w.payElsewhere(text, 5000)
+			adopted := made(w, testkit.MakeLightningPayment("adopted").Namespace(w.namespace).Wallet("fronted").Invoice(text).Obj())
+			w.rest(adopted)
+			w.want(adopted, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+			w.clock.Step(10 * time.Minute)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Reference)
+			w.sandbox.SetListPayments(false)
+			w.syncWallet()
+			replaced := false
+			front := w.fronted(w.edited("/lightning/create-invoice", func(body map[string]any) {
+				if !replaced {
+					body["invoice"] = w.issued(func(i *bolt11.Invoice) { *i.Amount = amount.Sat(1500).MilliSat() })
+				}
+			}))
+			front.Spec.Endpoint.Profile = v1alpha1.ProfileReference
+			w.pass(made(w, front))
+			remember(w)
+			replaced = true
+			var own struct {
+				Invoice string `json:"invoice"`
+			}
+			w.client().MustPost("/lightning/create-invoice", `{"amount_sats":1500,"expiry_seconds":3600}`, &own)
+			pay := made(w, testkit.MakeLightningPayment("rent").Namespace(w.namespace).Wallet("fronted").Invoice(own.Invoice).Obj())
+			w.rest(pay)
+			w.want(pay, verdict{"Failed", v1alpha1.ReasonOwnInvoice, []string{"cannot pay itself"}})
+		})
+	}
+}
+
+// TestUnreadableInvoicesAreNotAskedForAgain has a service issue invoices by which its node cannot be known.
+func TestUnreadableInvoicesAreNotAskedForAgain(t *testing.T) {
+	w := newWorld(t, sandbox.Reference)
+	w.sandbox.SetListPayments(false)
+	w.syncWallet()
+	front := w.fronted(w.edited("/lightning/create-invoice", func(body map[string]any) { body["invoice"] = "lnbcrt1unreadable" }))
+	front.Spec.Endpoint.Profile = v1alpha1.ProfileReference
+	w.pass(made(w, front))
+	text := w.supplierInvoice(5000)
+	w.payElsewhere(text, 5000)
+	pay := made(w, testkit.MakeLightningPayment("rent").Namespace(w.namespace).Wallet("fronted").Invoice(text).Obj())
+	w.watch(pay, 9*time.Minute)
+	w.want(pay, verdict{"Pending", v1alpha1.ReasonServiceUnavailable, []string{"cannot be read"}})
+	if looks, issued := w.called(sandbox.SendRequest), w.called(sandbox.CreateInvoice); looks < 10 || issued != 1 {
+		t.Errorf("%d looks took %d invoices, want one", looks, issued)
+	}
+}
+
 // TestInvoiceOfAnotherWallet pays an invoice that another wallet of the same service and operator issued. Where each wallet has a node of its
 // own, as at the documented service, that is a payment like any other, also where no list of payments can tell.
 func TestInvoiceOfAnotherWallet(t *testing.T) {
