@@ -37,6 +37,9 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 		if found.Asset != nil {
 			seen.Asset = &v1alpha1.AssetAmount{ID: found.Asset.ID, Amount: found.Asset.Amount}
 		}
+		if record.Journal.SubmittedAt == nil && order.HashTaken(seen) != nil {
+			return seen, nil // whoever pays it, it is not this invoice
+		}
 		// Where the hash was unknown before we paid it is no invoice of the node's own, if that word was true. It was one word: what ends
 		// the payment, and one that is under way for too long, is held against all that is known, and a failure is without asking for more.
 		// Where we submitted nothing it counts for nothing.
