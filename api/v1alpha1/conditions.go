@@ -241,6 +241,8 @@ const (
 	// EventAssetNotProven tells that a transaction was signed of which it is not proved what becomes of RGB assets, because the Wallet's
 	// spec.signer.assetPolicy is Warn.
 	EventAssetNotProven = "AssetNotProven"
+	// EventFeeAboveCap tells that the service names a higher fee of a payment that it made than maxFeeSats allowed.
+	EventFeeAboveCap = "FeeAboveCap"
 	// EventFeeDeducted tells that the service took its fee off the amount, so that the recipient got less than declared.
 	EventFeeDeducted = "FeeDeducted"
 	// EventAdopted tells that the service already has the payment, or shows the send that is followed: its outcome is taken over, and

@@ -53,12 +53,14 @@ type DepositAddressStatus struct {
 	// +default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// address to send bitcoin to. Some services hand out one address to all of their wallets.
+	// address to send bitcoin to. Whose it is the service alone says: it is
+	// checked for its network, and some services hand out one address to all of
+	// their wallets.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	Address string `json:"address,omitempty"`
 
-	// assetInvoice is an RGB invoice to send assets to.
+	// assetInvoice is an RGB invoice to send assets to. Whose it is the service alone says.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	AssetInvoice string `json:"assetInvoice,omitempty"`
@@ -68,8 +70,9 @@ type DepositAddressStatus struct {
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
-	// history of what was shown before, newest first, at most 100 entries. An
-	// address in it still belongs to the wallet.
+	// history of what was shown before, newest first, at most 100 entries.
+	// Whether what is paid there still counts for the wallet is for the service to
+	// say.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100

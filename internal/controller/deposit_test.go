@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/keys"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
@@ -48,6 +50,41 @@ func TestDepositAddress(t *testing.T) {
 	}
 	if stays.Status.AssetInvoice == firstInvoice {
 		t.Error("an asset invoice of the address before is still shown")
+	}
+}
+
+// TestDepositAddressIsNoneOfTheWalletsKeys looks for the addresses of both kinds of service among the wallet's keys. As long as an honest
+// service's are none of them, that an address is none says nothing.
+func TestDepositAddressIsNoneOfTheWalletsKeys(t *testing.T) {
+	for _, profile := range []sandbox.Profile{sandbox.Documented, sandbox.Reference} {
+		t.Run(string(profile), func(t *testing.T) {
+			w := newWorld(t, profile)
+			w.syncWallet()
+			object := made(w, testkit.MakeDepositAddress(w.namespace, "till"))
+			w.pass(object)
+			w.get(object)
+			set, err := keys.FromMnemonic(mnemonic, "", bitcoin.Regtest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			deriver, err := set.Public().Deriver()
+			if err != nil {
+				t.Fatal(err)
+			}
+			own, err := deriver.Address(keys.Path{Network: bitcoin.Regtest, Account: keys.Vanilla, Index: 5})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for text, want := range map[string]bool{own: true, object.Status.Address: false} {
+				address, err := bitcoin.ParseAddress(text, bitcoin.Regtest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if path, found := deriver.Find(address.Script); found != want {
+					t.Errorf("%s is the wallet's own: %t, at %v; want %t", text, found, path, want)
+				}
+			}
+		})
 	}
 }
 

@@ -2,11 +2,14 @@ package controller_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
@@ -116,6 +119,34 @@ func TestFollowedSend(t *testing.T) {
 			w.onlyFollowed(1, 1, 1)
 		})
 	}
+}
+
+// TestClaimOfWhatWasFollowed claims the id of a send that is followed, and gives that up. Declared under the same name to be made, its end is lost
+// on the way: the send of before is no answer to that.
+func TestClaimOfWhatWasFollowed(t *testing.T) {
+	w := newWorld(t, sandbox.Documented)
+	w.syncWallet()
+	followed := made(w, w.sentElsewhere("payroll", 20_000).Obj())
+	w.boundary = func(call string, after bool) error {
+		if !after && strings.HasPrefix(call, "K patch PaymentRecord") {
+			return apierrors.NewInternalError(errors.New("injected"))
+		}
+		return nil
+	}
+	for range 3 {
+		_, _ = w.reconcile(followed)
+	}
+	w.boundary = nil
+	if claims := w.records(v1alpha1.RecordSendClaim); len(claims) != 1 {
+		t.Fatalf("%d ids were claimed: the case is blind", len(claims))
+	}
+	w.delete(followed)
+	w.pass(followed)
+	w.fault(sandbox.Fault{Kind: sandbox.FaultDropRequest, Operation: sandbox.OnchainEnd})
+	send := made(w, w.send("payroll", 20_000).Address(followed.Spec.To.Address).Obj())
+	w.rest(send)
+	w.want(send, verdict{"Unknown", v1alpha1.ReasonOutcomeUnknown, []string{"attempt 1 was lost"}})
+	w.paid(1) // elsewhere
 }
 
 // TestFollowedSendIsAnother declares what the service does not show so.

@@ -745,6 +745,41 @@ func (w *world) specOf(namespace string) v1alpha1.WalletSpec {
 	return wallet.Spec
 }
 
+// TestEqualOrderOfAStranger has a stranger at the same service send, long before, what is declared now: the service answers with that send, and
+// moves nothing. Nobody may be told that it was paid.
+func TestEqualOrderOfAStranger(t *testing.T) {
+	for name, tc := range map[string]struct {
+		before time.Duration
+		want   verdict
+		wrong  int
+	}{
+		"days before": {
+			48 * time.Hour, verdict{"Unknown", v1alpha1.ReasonOutcomeUnknown, []string{"equal send", "older than this one", "resolve the record"}}, 1,
+		},
+		"so shortly before that a clock may be wrong": {30 * time.Minute, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := hazardous(t)
+			stranger := &naive{T: t, server: w.sandbox, Client: sandboxtest.NewClient(t, w.sandbox, "stranger").Register()}
+			address := stranger.address()
+			stranger.send(address, 20_000)
+			for passed := time.Duration(0); passed < tc.before; passed += tc.before / 4 {
+				w.clock.Step(tc.before / 4)
+				w.sandbox.Advance()
+			}
+			w.syncWallet()
+			send := made(w, w.send("december", 20_000).Address(address).FeeRate(5).Obj())
+			w.rest(send)
+			w.want(send, tc.want)
+			if got := w.told()[v1alpha1.EventWrongOrderExecuted]; got != tc.wrong {
+				t.Errorf("a person was told %d times that another order was executed, want %d", got, tc.wrong)
+			}
+			stranger.moved(address, 1)
+			w.quiet(send)
+		})
+	}
+}
+
 // TestHazard11FailedOrderIsAnsweredForEver orders again what failed, which the service answers with the failure whatever is possible now.
 // Needs the record of the order to outlive its failure.
 func TestHazard11FailedOrderIsAnsweredForEver(t *testing.T) {

@@ -167,7 +167,7 @@ func (r *pass) unclaim(ctx context.Context) error {
 	case client.IgnoreNotFound(err) != nil:
 		return fmt.Errorf("reading the payment: %w", err)
 	case err == nil && current.inner().GetUID() == r.object.inner().GetUID() && current.inner().GetDeletionTimestamp().IsZero():
-		if r.facts.GivenUp = givenUp(current); r.facts.GivenUp == nil {
+		if r.facts.GivenUp = givenUp(current, r.Clock.Now()); r.facts.GivenUp == nil {
 			return nil
 		}
 		r.object, r.before = current, current.copy() // whose status then tells of the record

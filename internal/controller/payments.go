@@ -179,7 +179,7 @@ func (r *pass) observe(ctx context.Context) error {
 		Deleting:   !r.object.inner().GetDeletionTimestamp().IsZero(),
 		Abandon:    r.object.inner().GetAnnotations()[DeletionPolicyAnnotation] == AbandonTracking,
 		Resolution: r.object.inner().GetAnnotations()[ResolveAnnotation],
-		GivenUp:    givenUp(r.object),
+		GivenUp:    givenUp(r.object, r.Clock.Now()),
 		Recorded:   r.object.recordName() != "",
 		Mode:       r.object.mode(),
 	}
@@ -357,13 +357,18 @@ func (r *pass) observeUnreadable(ctx context.Context) error {
 }
 
 // givenUp is the dead end that the status tells of. It is the one thing that is read from a status: a payment of which nothing is recorded
-// was called failed nowhere else.
-func givenUp(object payable) *payment.Obstacle {
+// was called failed nowhere else. Where the status names a record it is looked for again for a while: what was called failed is looked at a last
+// time, and the record says whether it was.
+func givenUp(object payable, now time.Time) *payment.Obstacle {
 	ready := meta.FindStatusCondition(object.inner().GetConditions(), v1alpha1.ConditionReady)
 	if object.phase() != v1alpha1.PaymentFailed || ready == nil {
 		return nil
 	}
-	return &payment.Obstacle{Reason: ready.Reason, Message: ready.Message, DeadEnd: true}
+	obstacle := &payment.Obstacle{Reason: ready.Reason, Message: ready.Message, DeadEnd: true}
+	if _, finished := object.lifetime(); finished != nil && object.recordName() != "" && now.Sub(finished.Time) < lostRecordWatch {
+		obstacle.RetryAfter = lostRecordPoll
+	}
+	return obstacle
 }
 
 // observeWallet connects to the wallet, or says in the facts why it cannot be used, or not for spending.
@@ -391,6 +396,9 @@ func (r *pass) observeWallet(ctx context.Context, known *v1alpha1.RecordWallet) 
 
 // lostRecordPoll is how often a record is looked for that a status names and that is not there: somebody may bring it back.
 const lostRecordPoll = 10 * time.Minute
+
+// lostRecordWatch is how long after its end the record of a payment that was called failed is looked for.
+const lostRecordWatch = time.Hour
 
 // journalObstacle holds an on-chain send where the records of earlier ones may be missing, or its own is.
 func (r *pass) journalObstacle(ctx context.Context, xpubVanilla string) (*payment.Obstacle, error) {

@@ -1,7 +1,8 @@
 // Package deposit is the machine of a DepositAddress: what is shown of what the service hands out, and when to look again. It is pure.
 //
 // Nothing here can pay twice; what must hold is that nobody is shown an address of another network, and that whoever was shown one that
-// is shown no more finds it in the history.
+// is shown no more finds it in the history. Whose an address is cannot be told: services hand out one of their node's, which is derived from
+// no key of the wallet's.
 package deposit
 
 import (

@@ -97,9 +97,9 @@ func DebitOf(record *v1alpha1.PaymentRecord) *Debit {
 		debit.Sats = amount.Sat(*record.Spec.AmountSats)
 	}
 	switch {
-	case journal.Phase == v1alpha1.RecordSucceeded && journal.FeeSats != nil && *journal.FeeSats >= 0 && *journal.FeeSats <= record.Spec.MaxFeeSats:
-		debit.Sats += amount.Sat(*journal.FeeSats)
-		if journal.Plan != nil { // what was signed has left, whatever the service calls its fee
+	case journal.Phase == v1alpha1.RecordSucceeded && journal.FeeSats != nil && *journal.FeeSats >= 0:
+		debit.Sats += amount.Sat(min(*journal.FeeSats, int64(amount.MaxSat))) // which may be more than was allowed: no service has to hold to that
+		if journal.Plan != nil {                                              // what was signed has left, whatever the service calls its fee
 			debit.Sats = max(debit.Sats, amount.Sat(journal.Plan.OutflowSats))
 		}
 	default:

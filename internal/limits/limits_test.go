@@ -100,6 +100,8 @@ func TestDebitOf(t *testing.T) {
 		"of unknown outcome":              {v1alpha1.RecordOnchainSend, v1alpha1.RecordUnknown, nil, false, 1050},
 		"made, at a fee that is not told": {v1alpha1.RecordLightningPayment, v1alpha1.RecordSucceeded, nil, false, 1050},
 		"made, at a fee":                  {v1alpha1.RecordLightningPayment, v1alpha1.RecordSucceeded, new(int64(7)), false, 1007},
+		"made, at a fee above the cap":    {v1alpha1.RecordLightningPayment, v1alpha1.RecordSucceeded, new(int64(50_000)), false, 51_000},
+		"made, at all the fee there is":   {v1alpha1.RecordLightningPayment, v1alpha1.RecordSucceeded, new(int64(1 << 62)), false, amount.MaxSat + 1000},
 		"made, at a fee that is a lie":    {v1alpha1.RecordLightningPayment, v1alpha1.RecordSucceeded, new(int64(-1_000_000)), false, 1050},
 		"in flight, at a fee":             {v1alpha1.RecordLightningPayment, v1alpha1.RecordSubmitted, new(int64(7)), false, 1050},
 		"failed":                          {v1alpha1.RecordLightningPayment, v1alpha1.RecordFailed, nil, false, 0},

@@ -772,11 +772,18 @@ func decideUnclearEnd(f Facts, policy Policy, now time.Time) Decision {
 			Journal: &next, Projection: Project(&next, nil), Hold: true, RequeueAfter: f.answerDue(&next, now),
 		}
 	}
+	// Whatever holds the repetition, a person is told once it is too late for one.
+	late := f.Order.StartBefore
+	if landed := LandedAt(&journal, policy); landed.After(late) {
+		late = landed
+	}
 	switch {
 	case f.Mode != "" && f.Mode != v1alpha1.ModeApply:
-		return f.rest(journal, onlyPlanned, 0)
+		return f.rest(journal, onlyPlanned, late.Sub(now))
 	case f.Suspended:
-		return f.rest(journal, suspended, 0)
+		return f.rest(journal, suspended, late.Sub(now))
+	case f.NoSpending != nil && f.NoSpending.RetryAfter == 0:
+		return f.rest(journal, f.NoSpending, late.Sub(now))
 	case f.NoSpending != nil:
 		return f.rest(journal, f.NoSpending, f.NoSpending.RetryAfter)
 	}
@@ -801,6 +808,9 @@ func repeatAfter(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration 
 		return 0
 	}
 	due := journal.SubmittedAt.Add([...]time.Duration{0, 2 * time.Second, 15 * time.Second, time.Minute}[min(journal.EndCalls, 3)])
+	if retry := journal.RetryAfter; retry != nil && retry.After(due) {
+		due = retry.Time // the last one did not leave
+	}
 	return due.Sub(now)
 }
 

@@ -112,7 +112,7 @@ func TestDecideInEverySituation(t *testing.T) {
 	submittingLightning["another holder"] = undecided
 	unclear := maps.Clone(submittingLightning)
 	unclear["deleting"] = rests(submitting, v1alpha1.ReasonSubmitting, 261*time.Second) // the answer may still come
-	unclear["suspended"] = rests(submitting, v1alpha1.ReasonSuspended, 0)
+	unclear["suspended"] = rests(submitting, v1alpha1.ReasonSuspended, 59*time.Minute)  // until a person is told that it is too late
 	unclear["unspendable"] = rests(submitting, v1alpha1.ReasonJournalLost, 10*time.Second)
 	over := map[string]outcome{"another holder": duplicate, "reused name": duplicate}
 	looksAgain := map[string]outcome{
@@ -507,6 +507,11 @@ func TestDecide(t *testing.T) {
 		"the third repetition waits a minute": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, now: submitted.Add(20 * time.Second),
 			change: journal(func(j *v1alpha1.PaymentJournal) { j.EndCalls = 3 }), want: rests(submitting, v1alpha1.ReasonSubmitting, 40*time.Second),
+		},
+		"a repetition that did not leave is made up for once its wait is over": {
+			order: onchain, phase: v1alpha1.RecordSubmitting, now: submitted.Add(time.Minute),
+			change: journal(func(j *v1alpha1.PaymentJournal) { j.EndCalls, j.RetryAfter = 1, at(submitted.Add(90*time.Second)) }),
+			want:   rests(submitting, v1alpha1.ReasonSubmitting, 30*time.Second),
 		},
 		"the third repetition is the last": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, now: submitted.Add(time.Minute),

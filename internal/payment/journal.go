@@ -27,6 +27,9 @@ type Policy struct {
 	FailureDistance time.Duration
 	// ClockSkew is how far behind ours the clock of a service's node may be.
 	ClockSkew time.Duration
+	// EqualOrderAge is how much older than our submission a send must be to be somebody else's. Clocks that are wrong by less make nothing
+	// unknown.
+	EqualOrderAge time.Duration
 	// RefusalBackoff is how long a refusal that time may mend is waited on.
 	RefusalBackoff time.Duration
 	// LongInFlight is after how long in flight a person is told.
@@ -43,6 +46,7 @@ func DefaultPolicy() Policy {
 		MaxEndCalls:     4,
 		FailureDistance: 30 * time.Second,
 		ClockSkew:       time.Minute,
+		EqualOrderAge:   2 * time.Hour,
 		RefusalBackoff:  30 * time.Second,
 		LongInFlight:    40 * time.Minute,
 		MaxUnsigned:     12,
@@ -88,6 +92,8 @@ type Sighting struct {
 	Presence Presence
 	// AskedAt is when the service was asked; zero where it was asked just now. What it says counts from then.
 	AskedAt time.Time
+	// CreatedAt is since when the service has the send; zero where it does not say.
+	CreatedAt time.Time
 	// UpdatedAt is when the service last changed what it shows, by the clock of its node; zero where it does not say.
 	UpdatedAt time.Time
 	// Complete tells that Absent comes from a complete list of payments, which one look settles.
@@ -209,6 +215,7 @@ func Unsigned(journal v1alpha1.PaymentJournal, why string, policy Policy, now ti
 func Repeating(journal v1alpha1.PaymentJournal, notAfter time.Time) v1alpha1.PaymentJournal {
 	next := *journal.DeepCopy()
 	next.EndCalls++
+	next.RetryAfter = nil
 	next.AnsweredAttempt = 0
 	next.NotAfter = at(notAfter)
 	return next
@@ -268,10 +275,17 @@ func Sighted(order *Order, journal v1alpha1.PaymentJournal, seen Sighting, profi
 	}
 	switch seen.Presence {
 	case Outbound:
+		var events []Event
 		if order.Kind == v1alpha1.RecordOnchainSend {
-			return sightedOnchain(order, next, seen, profile, policy, now)
+			next, events = sightedOnchain(order, next, seen, profile, policy, now)
+		} else {
+			next = sightedLightning(order, next, seen, policy, now)
 		}
-		return sightedLightning(order, next, seen, policy, now), nil
+		if fee := next.FeeSats; next.Phase == v1alpha1.RecordSucceeded && fee != nil && *fee > int64(order.MaxFeeSats) {
+			events = append(events, Event{Warning: true, Reason: v1alpha1.EventFeeAboveCap, Message: fmt.Sprintf(
+				"the service took a fee of %d sat, allowed were %d", *fee, order.MaxFeeSats)})
+		}
+		return next, events
 	case Absent:
 		return sightedAbsent(order, next, seen, policy, now), nil
 	case Inbound:
@@ -359,7 +373,7 @@ var beforeBroadcast = map[string]bool{"UNSUPPORTED_SOURCE": true, "CHANNEL_CLOSE
 
 func sightedOnchain(order *Order, next v1alpha1.PaymentJournal, seen Sighting, profile v1alpha1.ServerProfile, policy Policy, now time.Time,
 ) (v1alpha1.PaymentJournal, []Event) {
-	if wrong := wrongOrder(order, seen); wrong != "" {
+	if wrong := wrongOrder(order, &next, seen, policy); wrong != "" {
 		next = Undecidable(next, wrong+"; look on the chain for what was paid, then resolve the record", now)
 		return next, []Event{{Warning: true, Reason: v1alpha1.EventWrongOrderExecuted, Message: next.Message}}
 	}
@@ -406,10 +420,16 @@ func sightedOnchain(order *Order, next v1alpha1.PaymentJournal, seen Sighting, p
 	return next, nil
 }
 
-// wrongOrder returns what is wrong where the service shows, under the id that it answered, another order than ours.
-func wrongOrder(order *Order, seen Sighting) string {
+// wrongOrder returns what is wrong where the service shows, under the id that it answered, another order than ours. It answers an order
+// that equals an earlier one with that one's send, whoever made it, and moves nothing.
+func wrongOrder(order *Order, journal *v1alpha1.PaymentJournal, seen Sighting, policy Policy) string {
 	if wrong := order.mismatch(seen); wrong != "" {
 		return "the service executed another order: " + wrong
+	}
+	if submitted := journal.SubmittedAt; submitted != nil && !seen.CreatedAt.IsZero() &&
+		seen.CreatedAt.Before(submitted.Add(-policy.EqualOrderAge)) {
+		return fmt.Sprintf("the service answered with an equal send of %s, which is older than this one: somebody else made it, and it takes equal orders for one",
+			seen.CreatedAt.UTC().Format(time.RFC3339))
 	}
 	return ""
 }
@@ -519,6 +539,10 @@ func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requ
 		return Undecidable(next, unclearOnchain(order, next, "the service no longer has the order (it forgets in a restart)"), now), nil, false
 	case lightning:
 		return next, nil, answer == EndRefused || answer == EndExists
+	case answer == EndNotSent: // and so no repetition, of which there are few; the first call is as unclear as before
+		next.EndCalls--
+		next.RetryAfter = at(now.Add(max(policy.RefusalBackoff, now.Sub(next.SubmittedAt.Time)/4)))
+		return next, nil, false
 	}
 	if profile != v1alpha1.ProfileReference {
 		return Undecidable(next, unclearOnchain(order, next, "this service is not known to answer a repetition with the first one's send"), now), nil, false

@@ -219,7 +219,10 @@ func TestEnded(t *testing.T) {
 			order: onchain, answer: EndNotSent, refusal: busy, wantClean: true,
 			want: func(j *v1alpha1.PaymentJournal) { *j = NotSent(*j, busy, 30*time.Second, minute) },
 		},
-		"a repetition that never left proves nothing of the first": {order: onchain, endCalls: 2, answer: EndNotSent, refusal: busy, want: same},
+		"a repetition that never left proves nothing of the first, and does not count": {
+			order: onchain, endCalls: 2, answer: EndNotSent, refusal: busy,
+			want: func(j *v1alpha1.PaymentJournal) { j.EndCalls, j.RetryAfter = 1, at(minute.Add(30*time.Second)) },
+		},
 		"a send that is refused at first was not sent": {
 			order: onchain, answer: EndRefused, refusal: refused, wantClean: true,
 			want: func(j *v1alpha1.PaymentJournal) {
@@ -612,6 +615,19 @@ func TestSightedOnchain(t *testing.T) {
 			seen: Sighting{AmountSatsSent: new(int64(99_000)), FeeSats: new(int64(1000))}, want: v1alpha1.RecordSubmitted,
 		},
 
+		"an equal send that is older is another order": {
+			seen: Sighting{State: StateSucceeded, CreatedAt: t0.Add(-3 * time.Hour)}, want: v1alpha1.RecordUnknown,
+			mention: "equal send of 2026-01-01T09:00:00Z", wantEvent: wrong,
+		},
+		"a clock that is behind makes no other order": {
+			seen: Sighting{State: StateSucceeded, CreatedAt: t0.Add(-time.Hour)}, want: v1alpha1.RecordSucceeded,
+		},
+		"a fee above the cap is told of": {
+			seen: Sighting{State: StateSucceeded, FeeSats: new(int64(2001))}, want: v1alpha1.RecordSucceeded, wantEvent: []string{v1alpha1.EventFeeAboveCap},
+		},
+		"a fee at the cap is none of anybody's business": {
+			seen: Sighting{State: StateSucceeded, FeeSats: new(int64(2000))}, want: v1alpha1.RecordSucceeded,
+		},
 		"another destination is another order": {
 			seen: Sighting{State: StateSucceeded, Destination: "bcrt1qother\x07"}, want: v1alpha1.RecordUnknown, mention: "bcrt1qother?", wantEvent: wrong,
 		},

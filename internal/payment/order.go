@@ -195,11 +195,17 @@ func (o *Order) RecordSpec() v1alpha1.PaymentRecordSpec {
 	}
 }
 
-// SendClaim is the record by which a send id of the service becomes that of the payment with record: its name, and what is in it.
+// SendClaim is the record by which a send id of the service becomes that of the current attempt of the payment with record: its name, and what
+// is in it. Of a send that is only followed there is no attempt.
 func SendClaim(record *v1alpha1.PaymentRecord, holder v1alpha1.RecordHolder, sendID string,
 ) (string, v1alpha1.PaymentRecordSpec, v1alpha1.PaymentJournal) {
 	spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordSendClaim, Wallet: record.Spec.Wallet, RequestID: sendID, RecordRef: record.Name}
-	return SendClaimName(sendID), spec, v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: holder}
+	return SendClaimName(sendID), spec, v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: holder, Attempt: record.Journal.Attempt}
+}
+
+// Claims reports whether claim, of a send id, is that of the current attempt of the payment with record.
+func Claims(claim, record *v1alpha1.PaymentRecord) bool {
+	return claim.Spec.RecordRef == record.Name && claim.Journal.Attempt == record.Journal.Attempt
 }
 
 // SameHolder reports whether a and b are one resource, or one created again under the name of the other.

@@ -118,7 +118,7 @@ func TestNewLightningOrderRefuses(t *testing.T) {
 		"another amount of the asset":      {invoice: encodeInvoice(t, withAsset(assetID)), pay: pay().Asset(assetID, 11).Obj(), wantReason: v1alpha1.ReasonAmountMismatch, mentions: []string{"10", "11"}},
 		"an asset id in another spelling":  {invoice: encodeInvoice(t, withAsset(strings.ReplaceAll(assetID, "-", ""))), wantReason: v1alpha1.ReasonInvalidInvoice},
 		"an asset id that is none":         {invoice: encodeInvoice(t, withAsset("a")), wantReason: v1alpha1.ReasonInvalidInvoice},
-		"an asset id of any length":        {invoice: encodeInvoice(t, withAsset("rgb:" + strings.Repeat("a", 500))), wantReason: v1alpha1.ReasonInvalidInvoice},
+		"an asset id of any length":        {invoice: encodeInvoice(t, withAsset("rgb:"+strings.Repeat("a", 500))), wantReason: v1alpha1.ReasonInvalidInvoice},
 		"validUntil over":                  {invoice: valid, pay: pay().ValidUntil(t0).Obj(), wantReason: v1alpha1.ReasonValidityElapsed, mentions: []string{"nothing was sent"}},
 	} {
 		t.Run(name, func(t *testing.T) {

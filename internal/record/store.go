@@ -238,7 +238,8 @@ func (s *Store) each(ctx context.Context, selected client.ListOption, visit func
 	}
 }
 
-// ClaimedSend returns the send id of a service that was claimed for a record; empty where none was.
+// ClaimedSend returns the send id of a service that was claimed for the current attempt of a record; empty where none was. An earlier one may
+// be that of a send which was only followed under the same name.
 func (s *Store) ClaimedSend(ctx context.Context, record *v1alpha1.PaymentRecord) (string, error) {
 	claims, err := s.list(ctx, client.MatchingLabels{
 		LabelKind: string(v1alpha1.RecordSendClaim), LabelRecord: labelled(record.Name),
@@ -247,7 +248,7 @@ func (s *Store) ClaimedSend(ctx context.Context, record *v1alpha1.PaymentRecord)
 		return "", err
 	}
 	for i := range claims {
-		if claims[i].Spec.RecordRef == record.Name {
+		if payment.Claims(&claims[i], record) {
 			return claims[i].Spec.RequestID, nil
 		}
 	}

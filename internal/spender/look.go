@@ -222,7 +222,7 @@ func lookOnchain(ctx context.Context, order *payment.Order, record *v1alpha1.Pay
 	}
 	seen := payment.Sighting{
 		Presence: payment.Outbound, State: onchainState(found.Status), Word: found.StatusWord, RequestID: found.ID, FeeSats: found.FeeSats,
-		Destination: found.DestinationEcho, AmountSatsRequested: found.AmountSatsRequested, AmountSatsSent: found.AmountSatsSent,
+		CreatedAt: found.CreatedAt, Destination: found.DestinationEcho, AmountSatsRequested: found.AmountSatsRequested, AmountSatsSent: found.AmountSatsSent,
 		CloseTxids: found.CloseTxids, ErrorCode: found.ErrorCode, ErrorMessage: found.ErrorMessage,
 	}
 	if found.Asset != nil {

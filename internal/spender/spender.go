@@ -40,6 +40,10 @@ const persistPause = time.Second
 // writeAheadLooks is how often it is looked whether a write-ahead with a lost answer took effect: while the call it precedes may be made.
 const writeAheadLooks = 10
 
+// staleLooks is how often it is looked again where a record does not show what was written: neither an answer of a server that is behind nor
+// a single "not found" makes an outcome that is known one that is not.
+const staleLooks = 3
+
 // Service is what the money path needs of the UTEXO API; *utexo.Client is one.
 type Service interface {
 	FeeEstimate(ctx context.Context, invoice string) (int64, error)

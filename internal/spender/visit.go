@@ -268,7 +268,7 @@ func (s *Spender) writeAhead(ctx context.Context, record *v1alpha1.PaymentRecord
 	if err == nil || apierrors.IsConflict(err) || apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
 		return written, err
 	}
-	for range writeAheadLooks {
+	for looks, without := 0, 0; looks < writeAheadLooks && without < staleLooks; looks++ {
 		s.Clock.Sleep(persistPause)
 		current, getErr := s.Records.Get(ctx, record.Name)
 		switch {
@@ -276,9 +276,10 @@ func (s *Spender) writeAhead(ctx context.Context, record *v1alpha1.PaymentRecord
 			continue
 		case current != nil && payment.SameJournal(&current.Journal, &journal):
 			return current, nil // notAfter tells the call whether there is still time for it
-		default:
-			return nil, err
+		case current != nil && !payment.SameJournal(&current.Journal, &record.Journal):
+			return nil, err // somebody else wrote
 		}
+		without++
 	}
 	return nil, err
 }
@@ -287,7 +288,7 @@ func (s *Spender) writeAhead(ctx context.Context, record *v1alpha1.PaymentRecord
 // what is not written would have to be guessed later.
 func (v *visit) conclude(ctx context.Context, change func(v1alpha1.PaymentJournal) (v1alpha1.PaymentJournal, []payment.Event)) error {
 	submitted := v.result.Record
-	for {
+	for without := 0; ; {
 		next, events := change(v.result.Record.Journal)
 		err := v.swap(ctx, next)
 		if err == nil {
@@ -303,6 +304,9 @@ func (v *visit) conclude(ctx context.Context, change func(v1alpha1.PaymentJourna
 		switch {
 		case err != nil:
 			continue
+		case isBehind(current, submitted) && without < staleLooks:
+			without++
+			continue
 		case current == nil || current.UID != submitted.UID:
 			return fmt.Errorf("the record %s of a submitted payment is gone", submitted.Name)
 		case current.Journal.Phase != v1alpha1.RecordSubmitting || current.Journal.Attempt != submitted.Journal.Attempt:
@@ -311,6 +315,19 @@ func (v *visit) conclude(ctx context.Context, change func(v1alpha1.PaymentJourna
 		}
 		v.result.Record = current
 	}
+}
+
+// isBehind reports whether current may be the record as it was before it was submitted: gone, or not there yet. It may also be that somebody
+// else proved meanwhile that nothing was sent.
+func isBehind(current, submitted *v1alpha1.PaymentRecord) bool {
+	if current == nil || current.Journal.Attempt < submitted.Journal.Attempt {
+		return true
+	}
+	switch current.Journal.Phase {
+	case v1alpha1.RecordClaimed, v1alpha1.RecordBegan, v1alpha1.RecordAwaitingSignature:
+		return current.Journal.Attempt == submitted.Journal.Attempt
+	}
+	return false
 }
 
 // unsigned records that what the service asked to sign was refused, or could not be signed now. Nothing was submitted.
@@ -377,7 +394,7 @@ func (s *Spender) claimSend(ctx context.Context, order *payment.Order, current *
 		claim, created, err := s.Records.Claim(ctx, name, spec, journal)
 		switch {
 		case err == nil:
-			return created || claim.Spec.RecordRef == current.Name, nil
+			return created || payment.Claims(claim, current), nil
 		case apierrors.IsInvalid(err):
 			return false, err
 		}

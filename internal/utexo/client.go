@@ -97,7 +97,7 @@ type Client struct {
 	config    Config
 	transport http.RoundTripper
 	injected  bool // transport is not ours
-	redact    func(string) string
+	secrets   secrets
 	wallet    api.GetBalanceParams // converts into the parameters of every other operation
 	// sendPath is 1 + the index in onchainSendPaths of the one that this deployment serves; 0 while that is not known.
 	sendPath atomic.Int32
@@ -148,15 +148,11 @@ func New(config Config) (*Client, error) {
 		config.Clock = clock.RealClock{}
 	}
 
-	secrets := []string{config.BearerToken, config.Wallet.XpubVanilla, config.Wallet.XpubColored, config.Wallet.MasterFingerprint}
-	for _, value := range config.Headers {
-		secrets = append(secrets, value)
-	}
 	c := &Client{
 		config:    config,
 		transport: config.Transport,
 		injected:  config.Transport != nil,
-		redact:    redactor(secrets...),
+		secrets:   newSecrets(config),
 		wallet: api.GetBalanceParams{
 			XpubVan:           config.Wallet.XpubVanilla,
 			XpubCol:           config.Wallet.XpubColored,
@@ -390,7 +386,7 @@ func (c *Client) answer(call call, resp *http.Response) error {
 	return &Error{
 		Operation:  call.operation,
 		StatusCode: resp.StatusCode,
-		Code:       v.code,
+		Code:       c.code(v.code),
 		Message:    c.clean(v.text),
 		Effect:     v.effect,
 		RetryAfter: retryAfter(resp.Header, c.config.Clock.Now()),
@@ -429,7 +425,7 @@ func (c *Client) unexpected(operation, message string) error {
 	return &Error{Operation: operation, StatusCode: http.StatusOK, Code: CodeUnexpectedAnswer, Message: message}
 }
 
-func (c *Client) clean(text string) string { return clean(text, c.redact, maxMessage) }
+func (c *Client) clean(text string) string { return clean(text, c.secrets.redact, maxMessage) }
 
 var errTooLarge = errors.New("the answer is larger than any that is documented")
 

@@ -69,13 +69,16 @@ func paymentHash(text string) (string, bool) {
 // psbtMagic is how every PSBT (BIP 174) begins, in base64.
 const psbtMagic = "cHNidP"
 
-func decodePSBT(body []byte) (string, error) {
+func (c *Client) decodePSBT(body []byte) (string, error) {
 	text, err := unmarshal[string](body)
 	if err != nil {
 		return "", err
 	}
 	if _, err := base64.StdEncoding.DecodeString(text); err != nil || !strings.HasPrefix(text, psbtMagic) {
 		return "", errors.New("the answer is not a PSBT in base64")
+	}
+	if c.secrets.holds(text) {
+		return "", errEchoed
 	}
 	return text, nil
 }
@@ -90,19 +93,17 @@ func word(text string) string {
 	return strings.ToUpper(text)
 }
 
-var withoutKeys = redactor()
-
-// keep is a word or an identifier of the service as it is kept in a result: one printable line without key material. Free text is
-// for Client.clean, which knows this client's secrets.
-func keep(text string) string {
-	if isPlain(text) {
+// keep is a word or an identifier of the service as it is kept in a result: clean, and quicker where that changes nothing. A long list is
+// made of these.
+func (c *Client) keep(text string) string {
+	if isPlain(text) && !c.secrets.in(text) {
 		return text
 	}
-	return clean(text, withoutKeys, maxMessage)
+	return c.clean(text)
 }
 
-// isPlain reports whether clean leaves text as it is, without asking it: a short word, or hex digits, which hold no key and no PSBT in
-// their spellings. A long list is made of these.
+// isPlain reports whether clean leaves text, which holds no secret of the client, as it is, without asking it: a short word, or hex digits,
+// which hold no key and no PSBT in their spellings.
 func isPlain(text string) bool {
 	const shortestKey = 24
 	hex, word := len(text) <= maxMessage, len(text) < shortestKey && !strings.Contains(text, psbtMagic)
@@ -137,16 +138,17 @@ func optionalInt(field nullable.Nullable[api.Integer]) *int64 {
 	return value.Pointer()
 }
 
-func optionalAsset(field nullable.Nullable[api.LightningAsset]) (*Asset, error) {
+func (c *Client) optionalAsset(field nullable.Nullable[api.LightningAsset]) (*Asset, error) {
 	value := optional(field)
 	if value == nil {
 		return nil, nil
 	}
 	amount, err := value.Amount.Get()
-	if err != nil || value.AssetID == "" {
+	id := c.keep(value.AssetID)
+	if err != nil || id == "" {
 		return nil, errors.New("the answer holds an asset without its id or amount")
 	}
-	return &Asset{ID: value.AssetID, Amount: amount}, nil
+	return &Asset{ID: id, Amount: amount}, nil
 }
 
 func orZero[T any](p *T) T {

@@ -32,23 +32,23 @@ func decodeAList[T any](key string, bare bool, item func(json.RawMessage) (T, er
 	return decode(func(body []byte) ([]T, error) { return decodeList(strings.NewReader(string(body)), key, bare, item) })
 }
 
-func testClientWithoutServer() *Client { return &Client{redact: redactor()} }
+func testClientWithoutServer() *Client { return &Client{secrets: newSecrets(Config{})} }
 
 func TestDecode(t *testing.T) {
 	var (
 		c            = testClientWithoutServer()
-		receive      = decode(decodeReceiveRequest)
-		send         = decode(decodeSendRequest)
-		psbt         = decode(decodePSBT)
+		receive      = decode(c.decodeReceiveRequest)
+		send         = decode(c.decodeSendRequest)
+		psbt         = decode(c.decodePSBT)
 		fee          = decode(decodeFee)
-		balances     = decode(decodeBalances)
-		registration = decode(decodeRegistration)
+		balances     = decode(c.decodeBalances)
+		registration = decode(c.decodeRegistration)
 		settle       = decode(c.decodeSettle)
-		deposit      = decode(decodeDepositAddress)
-		onchainEnd   = decode(decodeOnchainSendEnd)
+		deposit      = decode(c.decodeDepositAddress)
+		onchainEnd   = decode(c.decodeOnchainSendEnd)
 		onchain      = decode(c.decodeOnchainSend)
-		payments     = decodeAList("payments", false, decodePayment)
-		transfers    = decodeAList("transfers", true, decodeTransfer)
+		payments     = decodeAList("payments", false, c.decodePayment)
+		transfers    = decodeAList("transfers", true, c.decodeTransfer)
 
 		noJSON = "the answer is no JSON, or is cut off"
 		noList = "the answer is not the documented list, or is cut off"
@@ -340,19 +340,19 @@ func fuzzDecoder[T any](f *testing.F, decode func([]byte) (T, error), check func
 }
 
 func FuzzDecodeReceiveRequest(f *testing.F) {
-	fuzzDecoder(f, decodeReceiveRequest, func(r ReceiveRequest) bool {
+	fuzzDecoder(f, testClientWithoutServer().decodeReceiveRequest, func(r ReceiveRequest) bool {
 		return identity.MatchString(r.ID) && r.PaymentRequest != "" && len(r.StatusWord) <= maxMessage
 	}, `{"id":"1","invoice":"lnbcrt1","status":"OPEN","amount_sats":"10","asset":{"asset_id":"a","amount":1},"created_at":"2026-01-08T12:00:00Z"}`)
 }
 
 func FuzzDecodeSendRequest(f *testing.F) {
-	fuzzDecoder(f, decodeSendRequest, func(r SendRequest) bool {
+	fuzzDecoder(f, testClientWithoutServer().decodeSendRequest, func(r SendRequest) bool {
 		return hexHash.MatchString(r.ID) && (r.Status != SendSucceeded || strings.EqualFold(r.StatusWord, "succeeded"))
 	}, `{"id":"`+testHash+`","status":"SUCCEEDED","fee_sats":null,"amount_sats":10.0}`)
 }
 
 func FuzzDecodePSBT(f *testing.F) {
-	fuzzDecoder(f, decodePSBT, func(s string) bool { return strings.HasPrefix(s, psbtMagic) }, `"`+testPSBT+`"`)
+	fuzzDecoder(f, testClientWithoutServer().decodePSBT, func(s string) bool { return strings.HasPrefix(s, psbtMagic) }, `"`+testPSBT+`"`)
 }
 
 func FuzzDecodeFee(f *testing.F) {
@@ -361,7 +361,7 @@ func FuzzDecodeFee(f *testing.F) {
 
 func FuzzDecodeBalances(f *testing.F) {
 	balance := `{"settled":1,"future":2,"spendable":3}`
-	fuzzDecoder(f, decodeBalances, func(b Balances) bool {
+	fuzzDecoder(f, testClientWithoutServer().decodeBalances, func(b Balances) bool {
 		for _, asset := range b.Assets {
 			if asset.AssetID == "" || asset.Precision < 0 {
 				return false
@@ -372,7 +372,7 @@ func FuzzDecodeBalances(f *testing.F) {
 }
 
 func FuzzDecodeRegistration(f *testing.F) {
-	fuzzDecoder(f, decodeRegistration, func(r Registration) bool { return !strings.ContainsAny(r.Address, " \n") },
+	fuzzDecoder(f, testClientWithoutServer().decodeRegistration, func(r Registration) bool { return !strings.ContainsAny(r.Address, " \n") },
 		`{"address":"bcrt1q","btc_balance":null}`)
 }
 
@@ -382,12 +382,12 @@ func FuzzDecodeSettle(f *testing.F) {
 }
 
 func FuzzDecodeDepositAddress(f *testing.F) {
-	fuzzDecoder(f, decodeDepositAddress, func(d DepositAddress) bool { return d.Address != "" },
+	fuzzDecoder(f, testClientWithoutServer().decodeDepositAddress, func(d DepositAddress) bool { return d.Address != "" },
 		`{"btc_address":"bcrt1q","asset_invoice":"rgb:x","expires_at":"2026-01-08T12:00:00Z"}`)
 }
 
 func FuzzDecodeOnchainSendEnd(f *testing.F) {
-	fuzzDecoder(f, decodeOnchainSendEnd, func(s OnchainSend) bool { return identity.MatchString(s.ID) },
+	fuzzDecoder(f, testClientWithoutServer().decodeOnchainSendEnd, func(s OnchainSend) bool { return identity.MatchString(s.ID) },
 		`{"send_id":"s1","txid":"ab"}`, `{"withdrawal_id":"w1","status":"REQUESTED"}`)
 }
 
@@ -399,7 +399,7 @@ func FuzzDecodeOnchainSend(f *testing.F) {
 
 func FuzzDecodePayments(f *testing.F) {
 	decode := func(body []byte) ([]Payment, error) {
-		return decodeList(strings.NewReader(string(body)), "payments", false, decodePayment)
+		return decodeList(strings.NewReader(string(body)), "payments", false, testClientWithoutServer().decodePayment)
 	}
 	fuzzDecoder(f, decode, func(payments []Payment) bool {
 		for _, payment := range payments {
@@ -413,7 +413,7 @@ func FuzzDecodePayments(f *testing.F) {
 
 func FuzzDecodeTransfers(f *testing.F) {
 	decode := func(body []byte) ([]Transfer, error) {
-		return decodeList(strings.NewReader(string(body)), "transfers", true, decodeTransfer)
+		return decodeList(strings.NewReader(string(body)), "transfers", true, testClientWithoutServer().decodeTransfer)
 	}
 	fuzzDecoder(f, decode, func(transfers []Transfer) bool { return transfers != nil },
 		`[{"idx":1,"requested_assignment":{"amount":7},"receive_utxo":{"txid":"a","vout":0}}]`, `{"transfers":[{"idx":1,"assignments":[{"amount":1}]}]}`)

@@ -185,7 +185,7 @@ const redacted = "[redacted]"
 func redactor(secrets ...string) func(string) string {
 	var pairs []string
 	for _, s := range secrets {
-		if len(s) >= 6 { // shorter ones are no secrets and would take words apart
+		if len(s) >= shortestSecret {
 			pairs = append(pairs, s, redacted)
 		}
 	}

@@ -440,7 +440,7 @@ func FuzzClean(f *testing.F) {
 
 func FuzzDecodeTransactions(f *testing.F) {
 	decode := func(body []byte) ([]Transaction, error) {
-		return decodeList(bytes.NewReader(body), "transactions", true, decodeTransaction)
+		return decodeList(bytes.NewReader(body), "transactions", true, testClientWithoutServer().decodeTransaction)
 	}
 	fuzzDecoder(f, decode, func(transactions []Transaction) bool {
 		for _, one := range transactions {
@@ -455,7 +455,7 @@ func FuzzDecodeTransactions(f *testing.F) {
 func FuzzDecodeUnusedAddresses(f *testing.F) {
 	decode := func(body []byte) ([]DepositAddress, error) {
 		return decodeList(bytes.NewReader(body), "addresses", false, func(item json.RawMessage) (DepositAddress, error) {
-			return decodeDepositAddress(item)
+			return testClientWithoutServer().decodeDepositAddress(item)
 		})
 	}
 	fuzzDecoder(f, decode, func(addresses []DepositAddress) bool {
@@ -470,11 +470,15 @@ func FuzzDecodeUnusedAddresses(f *testing.F) {
 
 // FuzzKeepPlain holds the short way of keep against the long one.
 func FuzzKeepPlain(f *testing.F) {
-	for _, seed := range []string{"", "Succeeded", "PENDING_2", strings.Repeat("ab", 33), "cHNidP8BAHUCAAAA", "tpub" + strings.Repeat("z", 19), "two words", "x\x00", "<b>"} {
+	for _, seed := range []string{
+		"", "Succeeded", "PENDING_2", strings.Repeat("ab", 33), "cHNidP8BAHUCAAAA", "tpub" + strings.Repeat("z", 19), "two words", "x\x00", "<b>",
+		"feed0123beef", "PENDING_feed0123beef", strings.Repeat("feed0123beef", 6),
+	} {
 		f.Add(seed)
 	}
+	client := &Client{secrets: newSecrets(Config{BearerToken: "feed0123beef"})}
 	f.Fuzz(func(t *testing.T, text string) {
-		if got, want := keep(text), clean(text, withoutKeys, maxMessage); got != want {
+		if got, want := client.keep(text), client.clean(text); got != want {
 			t.Errorf("%q is kept as %q, want %q", text, got, want)
 		}
 	})

@@ -194,8 +194,11 @@ func (c *Client) CreateInvoice(ctx context.Context, request InvoiceRequest) (Rec
 		build: func(server string) (*http.Request, error) {
 			return api.NewCreateLightningInvoiceRequest(server, (*api.CreateLightningInvoiceParams)(&c.wallet), body)
 		},
-		decode: whole(&out, decodeReceiveRequest),
+		decode: whole(&out, c.decodeReceiveRequest),
 	})
+	if err == nil {
+		err = c.refuseEcho(opCreateInvoice, out.ID)
+	}
 	if err != nil {
 		return ReceiveRequest{}, err
 	}
@@ -216,7 +219,7 @@ func (c *Client) ReceiveRequest(ctx context.Context, id string) (ReceiveRequest,
 		build: func(server string) (*http.Request, error) {
 			return api.NewGetLightningReceiveRequestRequest(server, id, (*api.GetLightningReceiveRequestParams)(&c.wallet))
 		},
-		decode: whole(&out, decodeReceiveRequest),
+		decode: whole(&out, c.decodeReceiveRequest),
 	})
 	switch {
 	case errors.Is(err, errNull), nodeSays(err, CodeUnknownLNInvoice), notFound(err):
@@ -267,7 +270,7 @@ func (c *Client) PayInvoiceBegin(ctx context.Context, invoice string, maxFeeSats
 			return api.NewPayLightningInvoiceBeginRequest(server, (*api.PayLightningInvoiceBeginParams)(&c.wallet),
 				api.PayLightningInvoiceRequestModel{Invoice: invoice, MaxFeeSats: integer(&maxFeeSats)})
 		},
-		decode: whole(&psbt, decodePSBT),
+		decode: whole(&psbt, c.decodePSBT),
 	})
 	if err != nil {
 		return "", err
@@ -295,8 +298,11 @@ func (c *Client) PayInvoiceEnd(ctx context.Context, signedPSBT string, notAfter 
 			return api.NewPayLightningInvoiceEndRequest(server, (*api.PayLightningInvoiceEndParams)(&c.wallet),
 				api.SendAssetEndRequestModel{SignedPsbt: signedPSBT})
 		},
-		decode: whole(&out, decodeSendRequest),
+		decode: whole(&out, c.decodeSendRequest),
 	})
+	if err == nil {
+		err = c.refuseEcho(opPayInvoiceEnd, out.ID)
+	}
 	if err != nil {
 		return SendRequest{}, err
 	}
@@ -318,7 +324,7 @@ func (c *Client) SendRequest(ctx context.Context, hash string) (SendRequest, Pre
 		build: func(server string) (*http.Request, error) {
 			return api.NewGetLightningSendRequestRequest(server, hash, (*api.GetLightningSendRequestParams)(&c.wallet))
 		},
-		decode: whole(&out, decodeSendRequest),
+		decode: whole(&out, c.decodeSendRequest),
 	})
 	switch {
 	case errors.Is(err, errNull), notFound(err): // null is also said of a payment that exists
@@ -346,7 +352,7 @@ func (c *Client) EachPayment(ctx context.Context, visit func(Payment)) error {
 		build: func(server string) (*http.Request, error) {
 			return api.NewListLightningPaymentsRequest(server, (*api.ListLightningPaymentsParams)(&c.wallet))
 		},
-		decode: func(r io.Reader) error { return eachItem(r, "payments", false, decodePayment, visit) },
+		decode: func(r io.Reader) error { return eachItem(r, "payments", false, c.decodePayment, visit) },
 	})
 	if err != nil {
 		return unavailable(err)
@@ -391,23 +397,26 @@ func wireAsset(asset *Asset) *api.LightningAsset {
 	return &api.LightningAsset{AssetID: asset.ID, Amount: api.NewInteger(asset.Amount)}
 }
 
-func decodeReceiveRequest(body []byte) (ReceiveRequest, error) {
+func (c *Client) decodeReceiveRequest(body []byte) (ReceiveRequest, error) {
 	read, err := unmarshal[api.LightningReceiveRequest](body)
 	if err != nil {
 		return ReceiveRequest{}, err
 	}
-	asset, err := optionalAsset(read.Asset)
+	asset, err := c.optionalAsset(read.Asset)
 	if err != nil {
 		return ReceiveRequest{}, err
 	}
 	if !identity.MatchString(read.ID) || !visible.MatchString(read.Invoice) || read.Status == "" {
 		return ReceiveRequest{}, errors.New("the answer lacks an id, an invoice or a status")
 	}
+	if c.secrets.holds(read.Invoice) {
+		return ReceiveRequest{}, errEchoed
+	}
 	return ReceiveRequest{
 		ID:             read.ID,
 		PaymentRequest: read.Invoice,
 		Status:         receiveStatus(read.Status),
-		StatusWord:     keep(read.Status),
+		StatusWord:     c.keep(read.Status),
 		AmountSats:     optionalInt(read.AmountSats),
 		Asset:          asset,
 		CreatedAt:      orZero(read.CreatedAt).Time,
@@ -429,12 +438,12 @@ func decodeFee(body []byte) (int64, error) {
 	return fee, nil
 }
 
-func decodeSendRequest(body []byte) (SendRequest, error) {
+func (c *Client) decodeSendRequest(body []byte) (SendRequest, error) {
 	read, err := unmarshal[api.LightningSendRequest](body)
 	if err != nil {
 		return SendRequest{}, err
 	}
-	asset, err := optionalAsset(read.Asset)
+	asset, err := c.optionalAsset(read.Asset)
 	if err != nil {
 		return SendRequest{}, err
 	}
@@ -445,7 +454,7 @@ func decodeSendRequest(body []byte) (SendRequest, error) {
 	return SendRequest{
 		ID:         hash,
 		Status:     sendStatus(read.Status),
-		StatusWord: keep(read.Status),
+		StatusWord: c.keep(read.Status),
 		AmountSats: optionalInt(read.AmountSats),
 		Asset:      asset,
 		FeeSats:    optionalInt(read.FeeSats),
@@ -453,7 +462,7 @@ func decodeSendRequest(body []byte) (SendRequest, error) {
 	}, nil
 }
 
-func decodePayment(body json.RawMessage) (Payment, error) {
+func (c *Client) decodePayment(body json.RawMessage) (Payment, error) {
 	read, err := unmarshal[api.Payment](body)
 	if err != nil {
 		return Payment{}, err
@@ -462,15 +471,18 @@ func decodePayment(body json.RawMessage) (Payment, error) {
 	if !ok || read.Inbound == nil || read.Status == "" {
 		return Payment{}, errors.New("a payment lacks its hash, direction or status")
 	}
+	if c.secrets.holds(hash) {
+		return Payment{}, errEchoed
+	}
 	return Payment{
 		PaymentHash: hash,
 		Inbound:     *read.Inbound,
 		Status:      sendStatus(read.Status),
-		StatusWord:  keep(read.Status),
+		StatusWord:  c.keep(read.Status),
 		AmountMsat:  optionalInt(read.AmtMsat),
-		AssetID:     keep(orZero(optional(read.AssetID))),
+		AssetID:     c.keep(orZero(optional(read.AssetID))),
 		AssetAmount: optionalInt(read.AssetAmount),
-		PayeePubkey: keep(orZero(optional(read.PayeePubkey))),
+		PayeePubkey: c.keep(orZero(optional(read.PayeePubkey))),
 		CreatedAt:   orZero(read.CreatedAt).Time,
 		UpdatedAt:   orZero(read.UpdatedAt).Time,
 	}, nil

@@ -47,7 +47,8 @@ func onchainStatus(text string) OnchainStatus {
 	return OnchainInProgress
 }
 
-// DepositAddress is where the wallet, or in some deployments every wallet of the service, receives.
+// DepositAddress is where the wallet, or in some deployments every wallet of the service, receives: by the service's word, for the keys
+// are its node's.
 type DepositAddress struct {
 	Address      string
 	AssetInvoice string    // an RGB invoice; the service may drop it long before ExpiresAt
@@ -112,7 +113,7 @@ func (c *Client) OnchainReceive(ctx context.Context) (DepositAddress, error) {
 		build: func(server string) (*http.Request, error) {
 			return api.NewOnchainReceiveRequest(server, (*api.OnchainReceiveParams)(&c.wallet))
 		},
-		decode: whole(&out, decodeDepositAddress),
+		decode: whole(&out, c.decodeDepositAddress),
 	})
 	if err != nil {
 		return DepositAddress{}, err
@@ -134,7 +135,7 @@ func (c *Client) UnusedAddresses(ctx context.Context) ([]DepositAddress, error) 
 		},
 		decode: func(r io.Reader) (err error) {
 			out, err = decodeList(r, "addresses", false, func(item json.RawMessage) (DepositAddress, error) {
-				return decodeDepositAddress(item)
+				return c.decodeDepositAddress(item)
 			})
 			return err
 		},
@@ -170,7 +171,7 @@ func (c *Client) OnchainSendBegin(ctx context.Context, order OnchainOrder, notAf
 		build: func(server string) (*http.Request, error) {
 			return api.NewOnchainSendBeginRequest(server, (*api.OnchainSendBeginParams)(&c.wallet), body)
 		},
-		decode: whole(&psbt, decodePSBT),
+		decode: whole(&psbt, c.decodePSBT),
 	})
 	if err != nil {
 		return "", err
@@ -197,8 +198,11 @@ func (c *Client) OnchainSendEnd(ctx context.Context, signedPSBT string, notAfter
 			return api.NewOnchainSendEndRequest(server, (*api.OnchainSendEndParams)(&c.wallet),
 				api.SendAssetEndRequestModel{SignedPsbt: signedPSBT})
 		},
-		decode: whole(&out, decodeOnchainSendEnd),
+		decode: whole(&out, c.decodeOnchainSendEnd),
 	})
+	if err == nil {
+		err = c.refuseEcho(opOnchainEnd, out.ID)
+	}
 	if err != nil {
 		return OnchainSend{}, err
 	}
@@ -279,7 +283,7 @@ func (c *Client) ListTransactions(ctx context.Context) ([]Transaction, error) {
 			return api.NewListTransactionsRequest(server, (*api.ListTransactionsParams)(&c.wallet))
 		},
 		decode: func(r io.Reader) (err error) {
-			out, err = decodeList(r, "transactions", true, decodeTransaction)
+			out, err = decodeList(r, "transactions", true, c.decodeTransaction)
 			return err
 		},
 	})
@@ -306,7 +310,7 @@ func (c *Client) ListTransfers(ctx context.Context, assetID string) ([]Transfer,
 			return api.NewListOnchainTransfersRequest(server, params, api.ListLightningTransfersRequest{AssetID: assetID})
 		},
 		decode: func(r io.Reader) (err error) {
-			out, err = decodeList(r, "transfers", true, decodeTransfer)
+			out, err = decodeList(r, "transfers", true, c.decodeTransfer)
 			return err
 		},
 	})
@@ -316,13 +320,16 @@ func (c *Client) ListTransfers(ctx context.Context, assetID string) ([]Transfer,
 	return out, nil
 }
 
-func decodeDepositAddress(body []byte) (DepositAddress, error) {
+func (c *Client) decodeDepositAddress(body []byte) (DepositAddress, error) {
 	read, err := unmarshal[api.SingleUseDepositAddressResponse](body)
 	if err != nil {
 		return DepositAddress{}, err
 	}
 	if !visible.MatchString(read.BtcAddress) || read.AssetInvoice != "" && !visible.MatchString(read.AssetInvoice) {
 		return DepositAddress{}, errors.New("the answer lacks an address, or holds one that is none")
+	}
+	if c.secrets.holds(read.BtcAddress) || c.secrets.holds(read.AssetInvoice) {
+		return DepositAddress{}, errEchoed
 	}
 	return DepositAddress{
 		Address:      read.BtcAddress,
@@ -346,7 +353,7 @@ func sendID(sendID, withdrawalID *string) (string, error) {
 	return a, nil
 }
 
-func decodeOnchainSendEnd(body []byte) (OnchainSend, error) {
+func (c *Client) decodeOnchainSendEnd(body []byte) (OnchainSend, error) {
 	read, err := unmarshal[api.OnchainSendResponse](body)
 	if err != nil {
 		return OnchainSend{}, err
@@ -359,7 +366,7 @@ func decodeOnchainSendEnd(body []byte) (OnchainSend, error) {
 		return OnchainSend{}, errors.New("the answer lacks an id")
 	}
 	status := orZero(read.Status)
-	return OnchainSend{ID: id, Status: onchainStatus(status), StatusWord: keep(status), Txid: txid(read.Txid)}, nil
+	return OnchainSend{ID: id, Status: onchainStatus(status), StatusWord: c.keep(status), Txid: c.txid(read.Txid)}, nil
 }
 
 func (c *Client) decodeOnchainSend(body []byte) (OnchainSend, error) {
@@ -371,7 +378,7 @@ func (c *Client) decodeOnchainSend(body []byte) (OnchainSend, error) {
 	if err != nil {
 		return OnchainSend{}, err
 	}
-	asset, err := optionalAsset(read.Asset)
+	asset, err := c.optionalAsset(read.Asset)
 	if err != nil {
 		return OnchainSend{}, err
 	}
@@ -381,19 +388,19 @@ func (c *Client) decodeOnchainSend(body []byte) (OnchainSend, error) {
 	out := OnchainSend{
 		ID:                  id,
 		Status:              onchainStatus(read.Status),
-		StatusWord:          keep(read.Status),
-		DestinationEcho:     visible.FindString(orZero(read.AddressOrRgbinvoice)),
+		StatusWord:          c.keep(read.Status),
+		DestinationEcho:     c.show(orZero(read.AddressOrRgbinvoice)),
 		AmountSatsRequested: optionalInt(read.AmountSatsRequested),
 		AmountSatsSent:      optionalInt(read.AmountSatsSent),
 		Asset:               asset,
-		SweepTxid:           txid(read.SweepTxid),
+		SweepTxid:           c.txid(read.SweepTxid),
 		FeeSats:             optionalInt(read.FeeSats),
 		ErrorCode:           c.clean(orZero(optional(read.ErrorCode))),
 		ErrorMessage:        c.clean(orZero(optional(read.ErrorMessage))),
 		Retryable:           orZero(read.Retryable),
 	}
 	for _, id := range orZero(read.CloseTxids) {
-		out.CloseTxids = append(out.CloseTxids, keep(id))
+		out.CloseTxids = append(out.CloseTxids, c.keep(id))
 	}
 	stamps := orZero(read.Timestamps)
 	out.CreatedAt = stamp(stamps, "created_at", "created")
@@ -413,20 +420,20 @@ func stamp(stamps map[string]*api.Instant, names ...string) time.Time {
 }
 
 // txid returns a transaction id, nil where there is none. An empty one is none.
-func txid(field nullable.Nullable[string]) *string {
-	text := keep(orZero(optional(field)))
+func (c *Client) txid(field nullable.Nullable[string]) *string {
+	text := c.keep(orZero(optional(field)))
 	if text == "" {
 		return nil
 	}
 	return &text
 }
 
-func decodeTransaction(body json.RawMessage) (Transaction, error) {
+func (c *Client) decodeTransaction(body json.RawMessage) (Transaction, error) {
 	read, err := unmarshal[api.Transaction](body)
 	if err != nil {
 		return Transaction{}, err
 	}
-	out := Transaction{Txid: keep(read.Txid)}
+	out := Transaction{Txid: c.keep(read.Txid)}
 	for field, value := range map[*int64]*api.Integer{&out.Received: read.Received, &out.Sent: read.Sent, &out.Fee: read.Fee} {
 		if value == nil {
 			continue
@@ -438,7 +445,7 @@ func decodeTransaction(body json.RawMessage) (Transaction, error) {
 	return out, nil
 }
 
-func decodeTransfer(body json.RawMessage) (Transfer, error) {
+func (c *Client) decodeTransfer(body json.RawMessage) (Transfer, error) {
 	read, err := unmarshal[api.RgbTransfer](body)
 	if err != nil {
 		return Transfer{}, err
@@ -453,13 +460,13 @@ func decodeTransfer(body json.RawMessage) (Transfer, error) {
 	}
 	out := Transfer{
 		Index:       index,
-		Status:      scalar(orZero(read.Status)),
-		Kind:        scalar(orZero(read.Kind)),
+		Status:      c.scalar(orZero(read.Status)),
+		Kind:        c.scalar(orZero(read.Kind)),
 		Amount:      amount,
-		Txid:        keep(orZero(optional(read.Txid))),
-		RecipientID: keep(orZero(optional(read.RecipientID))),
-		ReceiveUtxo: outpoint(orZero(optional(read.ReceiveUtxo))),
-		ChangeUtxo:  outpoint(orZero(optional(read.ChangeUtxo))),
+		Txid:        c.keep(orZero(optional(read.Txid))),
+		RecipientID: c.keep(orZero(optional(read.RecipientID))),
+		ReceiveUtxo: c.outpoint(orZero(optional(read.ReceiveUtxo))),
+		ChangeUtxo:  c.outpoint(orZero(optional(read.ChangeUtxo))),
 		CreatedAt:   orZero(read.CreatedAt).Time,
 		UpdatedAt:   orZero(read.UpdatedAt).Time,
 		ExpiresAt:   orZero(optional(read.Expiration)).Time,
@@ -520,18 +527,18 @@ func transferAmount(read api.RgbTransfer) (*int64, error) {
 }
 
 // scalar returns a JSON string or number as text; empty where it is neither.
-func scalar(data json.RawMessage) string {
+func (c *Client) scalar(data json.RawMessage) string {
 	if text, ok := read[string](data); ok {
-		return keep(text)
+		return c.keep(text)
 	}
 	number, _ := read[json.Number](data)
-	return keep(number.String())
+	return c.keep(number.String())
 }
 
 // outpoint returns txid:vout, of that text or of an object; empty where it is neither.
-func outpoint(data json.RawMessage) string {
+func (c *Client) outpoint(data json.RawMessage) string {
 	if text, ok := read[string](data); ok {
-		return keep(text)
+		return c.keep(text)
 	}
 	object, ok := read[struct {
 		Txid string      `json:"txid"`
@@ -540,5 +547,5 @@ func outpoint(data json.RawMessage) string {
 	if !ok || object.Txid == "" || object.Vout == "" {
 		return ""
 	}
-	return keep(object.Txid) + ":" + keep(object.Vout.String())
+	return c.keep(object.Txid + ":" + object.Vout.String())
 }

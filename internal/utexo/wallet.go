@@ -70,7 +70,7 @@ func (c *Client) Register(ctx context.Context) (Registration, error) {
 		build: func(server string) (*http.Request, error) {
 			return api.NewRegisterWalletRequest(server, (*api.RegisterWalletParams)(&c.wallet))
 		},
-		decode: whole(&out, decodeRegistration),
+		decode: whole(&out, c.decodeRegistration),
 	})
 	if err != nil {
 		return Registration{}, err
@@ -88,7 +88,7 @@ func (c *Client) Balance(ctx context.Context) (Balances, error) {
 		build: func(server string) (*http.Request, error) {
 			return api.NewGetBalanceRequest(server, &c.wallet)
 		},
-		decode: whole(&out, decodeBalances),
+		decode: whole(&out, c.decodeBalances),
 	})
 	if err != nil {
 		return Balances{}, err
@@ -117,12 +117,12 @@ func (c *Client) Settle(ctx context.Context, notAfter time.Time) (SettleResult, 
 	return out, nil
 }
 
-func decodeRegistration(body []byte) (Registration, error) {
+func (c *Client) decodeRegistration(body []byte) (Registration, error) {
 	read, err := unmarshal[api.RegisterWalletResponse](body)
 	if err != nil {
 		return Registration{}, err
 	}
-	out := Registration{Address: visible.FindString(orZero(read.Address))}
+	out := Registration{Address: c.show(orZero(read.Address))}
 	if read.BtcBalance != nil {
 		balances, err := decodeBitcoin(*read.BtcBalance)
 		if err != nil {
@@ -133,7 +133,7 @@ func decodeRegistration(body []byte) (Registration, error) {
 	return out, nil
 }
 
-func decodeBalances(body []byte) (Balances, error) {
+func (c *Client) decodeBalances(body []byte) (Balances, error) {
 	read, err := unmarshal[api.WalletBalanceResponse](body)
 	if err != nil {
 		return Balances{}, err
@@ -143,7 +143,7 @@ func decodeBalances(body []byte) (Balances, error) {
 		return Balances{}, err
 	}
 	for _, asset := range read.AssetBalances {
-		balance, err := decodeAssetBalance(asset)
+		balance, err := c.decodeAssetBalance(asset)
 		if err != nil {
 			return Balances{}, err
 		}
@@ -178,11 +178,11 @@ func decodeBalance(read api.Balance) (Balance, error) {
 	return out, err
 }
 
-func decodeAssetBalance(read api.AssetBalance) (AssetBalance, error) {
+func (c *Client) decodeAssetBalance(read api.AssetBalance) (AssetBalance, error) {
 	var precision int64
 	out := AssetBalance{
-		AssetID:          keep(read.AssetID),
-		Ticker:           keep(orZero(optional(read.Ticker))),
+		AssetID:          c.keep(read.AssetID),
+		Ticker:           c.keep(orZero(optional(read.Ticker))),
 		OffchainOutbound: optionalInt(read.Balance.OffchainOutbound),
 	}
 	err := cmp.Or(
@@ -238,7 +238,7 @@ func (c *Client) decodeSettle(body []byte) (SettleResult, error) {
 	for _, result := range read.Results {
 		out.Channels = append(out.Channels, SettledChannel{
 			Type:           c.clean(result.Type),
-			AssetID:        keep(orZero(optional(result.AssetID))),
+			AssetID:        c.keep(orZero(optional(result.AssetID))),
 			CapacitySats:   optionalInt(result.Capacity),
 			AssetAmount:    optionalInt(result.AssetAmount),
 			FeeReserveSats: optionalInt(result.FeeReserve),
