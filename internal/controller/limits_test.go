@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,7 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/bitcoin"
 	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/keys"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
@@ -112,6 +115,62 @@ func TestBudgetRollsOver(t *testing.T) {
 	w.limit(v1alpha1.WalletLimits{})
 	if w.get(wallet); wallet.Status.Budget != nil {
 		t.Errorf("without a limit the wallet shows the budget %+v", wallet.Status.Budget)
+	}
+}
+
+// TestBudgetOfAnothersWallet declares a wallet of public keys whose owner spends, at its own service, which refuses it, and at an address
+// where nobody is: what the owner spent is not shown.
+func TestBudgetOfAnothersWallet(t *testing.T) {
+	for name, tc := range map[string]struct {
+		// refused says from when on the service knows no further wallet: from the first look, or once the Wallet names it by another URL.
+		refused, moved bool
+		url            string
+		want           string
+	}{
+		"the service knows it":    {want: v1alpha1.ReasonSynced},
+		"the service refuses it":  {refused: true, want: v1alpha1.ReasonNotRegistered},
+		"there is no service":     {url: "http://127.0.0.1:1", want: v1alpha1.ReasonServiceUnavailable},
+		"it moves to another one": {moved: true, want: v1alpha1.ReasonNotRegistered},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := limited(t, sandbox.Documented, v1alpha1.WalletLimits{DailySats: new(int64(1_000_000))})
+			send := made(w, w.send("payroll", 20_000).Obj())
+			w.rest(send)
+			set, err := keys.FromMnemonic(mnemonic, "", bitcoin.Regtest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			public := set.Public()
+			if public.XpubVanilla != w.record(send).Spec.Wallet.XpubVanilla {
+				t.Fatal("it is not the keys of who spent")
+			}
+			refuse := func() {
+				w.fault(sandbox.Fault{Kind: sandbox.FaultRefuse, Operation: sandbox.RegisterWallet, Status: 403, Name: "Forbidden", Count: -1})
+			}
+			if tc.refused {
+				refuse()
+			}
+			if tc.url == "" {
+				tc.url = w.url
+			}
+			other := testkit.MakeWallet("main").Namespace(w.makeNamespace("tenant-")).URL(tc.url).
+				WatchOnly(public.XpubVanilla, public.XpubColored, public.MasterFingerprint).Obj()
+			other.Spec.Limits = &v1alpha1.WalletLimits{DailySats: new(int64(1))}
+			w.create(other)
+			w.pass(other)
+			if tc.moved {
+				if w.get(other); other.Status.Budget == nil {
+					t.Fatal("without a budget at first this shows nothing")
+				}
+				refuse()
+				w.change(other, func() { other.Spec.Endpoint.URL = strings.Replace(w.url, "127.0.0.1", "localhost", 1) })
+				w.pass(other)
+			}
+			w.want(other, verdict{reason: tc.want})
+			if w.get(other); (other.Status.Budget != nil) != (tc.want == v1alpha1.ReasonSynced) {
+				t.Errorf("it shows the budget %+v", other.Status.Budget)
+			}
+		})
 	}
 }
 

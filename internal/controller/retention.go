@@ -48,32 +48,23 @@ func (r *Retention) Start(ctx context.Context) error {
 	}
 }
 
-// Sweep deletes the records that may go now, and returns how many it deleted.
-func (r *Retention) Sweep(ctx context.Context) (int, error) {
-	var old []*v1alpha1.PaymentRecord
-	err := r.Records.Each(ctx, v1alpha1.RecordLightningPayment, func(found *v1alpha1.PaymentRecord) {
-		if payment.IsForgettable(found, r.Keep, r.Clock.Now()) {
-			old = append(old, found)
+// Sweep deletes the records that may go now, and returns how many it deleted. However many there are, it has a page of them in memory.
+func (r *Retention) Sweep(ctx context.Context) (gone int, err error) {
+	err = r.Records.Each(ctx, v1alpha1.RecordLightningPayment, func(found *v1alpha1.PaymentRecord) error {
+		if !payment.IsForgettable(found, r.Keep, r.Clock.Now()) {
+			return nil
 		}
-	})
-	if err != nil {
-		return 0, err
-	}
-	gone := 0
-	for _, found := range old {
 		shown, err := r.isShown(ctx, found)
-		if err != nil {
-			return gone, err
-		}
-		if shown {
-			continue
+		if shown || err != nil {
+			return err
 		}
 		if err := r.Records.Delete(ctx, found); err != nil {
-			return gone, err
+			return err
 		}
 		gone++
-	}
-	return gone, nil
+		return nil
+	})
+	return gone, err
 }
 
 // isShown reports whether there is a resource of the name that the record was made for, also one that was declared again: it shows what the

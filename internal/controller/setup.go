@@ -231,8 +231,12 @@ func (c *Controllers) SetupWithManager(ctx context.Context, mgr ctrl.Manager, op
 		{"depositaddress", &v1alpha1.DepositAddress{}, &v1alpha1.DepositAddressList{}, c.Deposit, ""},
 	}
 	for _, setup := range setups {
+		workers := options.Concurrency
+		if setup.reconcile == c.Statement {
+			workers = 1 // what one takes of the manager's memory, and of the API server, is bounded, but not little
+		}
 		building := ctrl.NewControllerManagedBy(mgr).Named(setup.name).
-			WithOptions(controller.Options{MaxConcurrentReconciles: options.Concurrency}).
+			WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 			For(setup.object, builder.WithPredicates(declared(), unfinished()))
 		if setup.list != nil {
 			building.Watches(&v1alpha1.Wallet{}, handler.EnqueueRequestsFromMapFunc(dependents(mgr.GetClient(), setup.list)),

@@ -21,8 +21,8 @@ import (
 	"github.com/utexo/utexo-operator/internal/statement"
 )
 
-// StatementReconciler writes documents of what wallets received and paid. It reads from the service, outside of any wallet's critical
-// section, and moves no money.
+// StatementReconciler writes documents of what wallets received and paid, one at a time. It reads from the service, outside of any wallet's
+// critical section, and moves no money.
 type StatementReconciler struct {
 	// Client creates ConfigMaps; Reader reads from the API server, not from a cache.
 	Client    client.Client
@@ -39,8 +39,15 @@ type StatementReconciler struct {
 // +kubebuilder:rbac:groups=payments.utexo.com,resources=statements/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
 
-// listRetry is how often a service is asked whose lists give no complete document.
-const listRetry = time.Hour
+const (
+	// listRetry is how often a service is asked whose lists give no complete document.
+	listRetry = time.Hour
+	// statementRetry is how long a Statement is left alone at least that something keeps from being written. A look at one asks for all that
+	// the service lists.
+	statementRetry = 3 * time.Minute
+	// listingTime is how long a service may take for all that it lists. Statements are written one at a time, and others wait.
+	listingTime = 5 * time.Minute
+)
 
 // Reconcile writes the next document of one Statement, if its period is over.
 func (r *StatementReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
@@ -77,7 +84,13 @@ func (r *StatementReconciler) close(ctx context.Context, object *v1alpha1.Statem
 	if written != nil || held != nil || err != nil {
 		return written, held, err
 	}
+	if held, err = r.mayWrite(ctx, object, period); held != nil || err != nil {
+		return nil, held, err
+	}
 	gathered, held, err := r.gather(ctx, object, period)
+	if held != nil && held.RetryAfter > 0 {
+		held.RetryAfter = max(held.RetryAfter, statementRetry)
+	}
 	if held != nil || err != nil {
 		return nil, held, err
 	}
@@ -100,8 +113,7 @@ func (r *StatementReconciler) close(ctx context.Context, object *v1alpha1.Statem
 		case apierrors.IsAlreadyExists(err) && i == 0:
 			return r.written(ctx, object, period) // somebody was faster, and a document never changes
 		case apierrors.IsForbidden(err):
-			return nil, unusable(v1alpha1.ReasonTargetForbidden,
-				"the operator may not create ConfigMaps; grant its service account this verb by a Role and RoleBinding in namespace %s", object.Namespace), nil
+			return nil, targetForbidden(object), nil
 		case err != nil && !apierrors.IsAlreadyExists(err):
 			return nil, nil, fmt.Errorf("writing a document: %w", err)
 		}
@@ -109,6 +121,27 @@ func (r *StatementReconciler) close(ctx context.Context, object *v1alpha1.Statem
 	r.Status.Emit(object, []payment.Event{{Reason: v1alpha1.EventDocumentWritten, Message: fmt.Sprintf(
 		"ConfigMap %s: %d entries %s, SHA-256 %s", parts[0].Name, summary.Entries, period, summary.SHA256)}})
 	return summary, nil, nil
+}
+
+// mayWrite says what keeps a document from being written, whatever it will say. It is asked before anything is read for it.
+func (r *StatementReconciler) mayWrite(ctx context.Context, object *v1alpha1.Statement, period statement.Period) (*payment.Obstacle, error) {
+	first := configMapOf(object, statement.ConfigMap{Name: statement.DocumentName(object.Name, period)})
+	err := r.Client.Create(ctx, first, client.DryRunAll)
+	switch {
+	case apierrors.IsForbidden(err):
+		return targetForbidden(object), nil
+	case err != nil && !apierrors.IsAlreadyExists(err): // somebody is faster, which is seen when it is written
+		return nil, fmt.Errorf("trying to write a document: %w", err)
+	}
+	return nil, nil
+}
+
+// targetForbidden waits for a grant, of which nobody tells.
+func targetForbidden(object *v1alpha1.Statement) *payment.Obstacle {
+	obstacle := unusable(v1alpha1.ReasonTargetForbidden,
+		"the operator may not create ConfigMaps; grant its service account this verb by a Role and RoleBinding in namespace %s", object.Namespace)
+	obstacle.RetryAfter = statementRetry
+	return obstacle
 }
 
 // notComplete is the dead end of a document that cannot be made of what there is.
@@ -165,27 +198,73 @@ func (r *StatementReconciler) gather(ctx context.Context, object *v1alpha1.State
 	case used.notReady != nil && object.Spec.Source != v1alpha1.SourceRecords:
 		return nil, used.notReady, nil // the service may be of another network
 	}
-	var records []statement.Record
-	for _, kind := range []v1alpha1.RecordKind{v1alpha1.RecordLightningPayment, v1alpha1.RecordOnchainSend, v1alpha1.RecordLightningInvoice} {
-		err := r.Records.Each(ctx, kind, func(found *v1alpha1.PaymentRecord) {
-			if condensed, moves := statement.NewRecord(found); moves {
-				records = append(records, condensed)
-			}
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-	}
+	wallet := used.connection.Record
 	all := &gathered{
-		Collector: statement.NewCollector(period, used.connection.Record, object.Spec.AssetIDs, records), wallet: used.connection.Record,
+		Collector: statement.NewCollector(period, statement.Wallet{Namespace: object.Namespace, RecordWallet: wallet}, object.Spec.AssetIDs),
+		wallet:    wallet,
 	}
-	if object.Spec.Source != v1alpha1.SourceRecords {
-		if held := listed(ctx, used.connection.Client, object.Spec.AssetIDs, all.Collector); held != nil {
-			return nil, held, nil
+	asked := object.Spec.Source != v1alpha1.SourceRecords
+	if asked {
+		held, err := r.listed(ctx, used.connection, object.Spec.AssetIDs, all.Collector)
+		if held != nil || err != nil {
+			return nil, held, err
 		}
+	}
+	if err := r.recorded(ctx, wallet.MasterFingerprint, asked, all.Collector); err != nil {
+		return nil, nil, err
 	}
 	all.resources, err = r.resources(ctx, object.Namespace)
 	return all, nil, err
+}
+
+// listed tells a document of all that the service lists, and of the assets that are on record.
+func (r *StatementReconciler) listed(ctx context.Context, connection *Connection, stated []string, into *statement.Collector) (*payment.Obstacle, error) {
+	asking, cancel := context.WithTimeout(ctx, listingTime)
+	defer cancel()
+	if held := listedPayments(asking, connection.Client, into); held != nil {
+		return held, nil
+	}
+	if len(stated) == 0 {
+		assets, held := listedAssets(asking, connection.Client)
+		if held != nil {
+			return held, nil
+		}
+		for _, kind := range []v1alpha1.RecordKind{v1alpha1.RecordLightningPayment, v1alpha1.RecordOnchainSend} {
+			err := r.Records.EachOf(ctx, kind, connection.Record.MasterFingerprint, func(found *v1alpha1.PaymentRecord) error {
+				into.Moves(found)
+				return nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		stated = append(assets, into.Moved()...)
+	}
+	return listedTransfers(asking, connection.Client, stated, into), nil
+}
+
+// recorded tells a document of the records of a wallet and, where the service was asked and listed what none of them is of, of all others.
+// They are visited, and not kept: there may be very many.
+func (r *StatementReconciler) recorded(ctx context.Context, fingerprint string, asked bool, into *statement.Collector) error {
+	visit := func(found *v1alpha1.PaymentRecord) error {
+		into.Record(found)
+		return nil
+	}
+	kinds := []v1alpha1.RecordKind{v1alpha1.RecordLightningPayment, v1alpha1.RecordOnchainSend, v1alpha1.RecordLightningInvoice}
+	for _, kind := range kinds {
+		if err := r.Records.EachOf(ctx, kind, fingerprint, visit); err != nil {
+			return err
+		}
+	}
+	if !asked || !into.IsOpen() {
+		return nil
+	}
+	for _, kind := range kinds {
+		if err := r.Records.EachOther(ctx, kind, fingerprint, visit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // resources are the payments and invoices of a namespace, with the revisions that they are annotated with: of all shards, since one of them

@@ -19,8 +19,8 @@ type lister interface {
 	ListTransfers(ctx context.Context, assetID string) ([]utexo.Transfer, error)
 }
 
-// listed tells a document of what the service lists: all payments in one call, and the transfers of each asset that is stated.
-func listed(ctx context.Context, service lister, stated []string, into *statement.Collector) *payment.Obstacle {
+// listedPayments tells a document of all payments that the service lists, in one call.
+func listedPayments(ctx context.Context, service lister, into *statement.Collector) *payment.Obstacle {
 	err := service.EachPayment(ctx, func(p utexo.Payment) {
 		into.Payment(statement.Payment{
 			Hash: p.PaymentHash, Inbound: p.Inbound, State: paymentState(p.Status), AmountMsat: p.AmountMsat, AssetID: p.AssetID,
@@ -30,17 +30,24 @@ func listed(ctx context.Context, service lister, stated []string, into *statemen
 	if err != nil {
 		return unlisted("payments", err)
 	}
-	assets := slices.Clone(stated)
-	if len(assets) == 0 {
-		balances, err := service.Balance(ctx)
-		if err != nil {
-			return unavailable("the wallet's assets cannot be read", err)
-		}
-		for _, asset := range balances.Assets {
-			assets = append(assets, asset.AssetID)
-		}
-		assets = append(assets, into.Moved()...)
+	return nil
+}
+
+// listedAssets are the assets that the wallet holds.
+func listedAssets(ctx context.Context, service lister) ([]string, *payment.Obstacle) {
+	balances, err := service.Balance(ctx)
+	if err != nil {
+		return nil, unavailable("the wallet's assets cannot be read", err)
 	}
+	var assets []string
+	for _, asset := range balances.Assets {
+		assets = append(assets, asset.AssetID)
+	}
+	return assets, nil
+}
+
+// listedTransfers tells a document of the transfers of assets that the service lists.
+func listedTransfers(ctx context.Context, service lister, assets []string, into *statement.Collector) *payment.Obstacle {
 	for _, asset := range slices.Compact(slices.Sorted(slices.Values(assets))) {
 		if asset == v1alpha1.Bitcoin || asset == "" {
 			continue

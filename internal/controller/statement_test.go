@@ -17,7 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/bitcoin"
 	"github.com/utexo/utexo-operator/internal/controller"
+	"github.com/utexo/utexo-operator/internal/keys"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
@@ -487,9 +489,14 @@ func TestStatementIsHeld(t *testing.T) {
 func TestStatementWithShippedRights(t *testing.T) {
 	w := newWorld(t, sandbox.Documented)
 	w.syncWallet()
-	operator := asOperator(t)
+	operator, reads, asked := asOperator(t), 0, len(w.sandbox.Requests())
 	w.kube = func(call kubeCall) error {
-		if target, ok := call.object.(*corev1.ConfigMap); ok && call.verb == "create" {
+		if _, ok := call.object.(*v1alpha1.PaymentRecordList); ok {
+			reads++
+		}
+		if target, ok := call.object.(*corev1.ConfigMap); ok && call.dryRun {
+			return operator.Create(t.Context(), target, client.DryRunAll)
+		} else if ok && call.verb == "create" {
 			return operator.Create(t.Context(), target)
 		}
 		return call.do()
@@ -497,7 +504,9 @@ func TestStatementWithShippedRights(t *testing.T) {
 	object := w.period("october")
 	w.clock.Step(10 * time.Minute)
 	w.create(object)
-	w.pass(object)
+	if after := w.pass(object); after < time.Minute || after > 5*time.Minute {
+		t.Errorf("it is looked at again after %v", after)
+	}
 	forbidden := verdict{reason: v1alpha1.ReasonTargetForbidden, says: []string{"may not create ConfigMaps", "Role and RoleBinding in namespace " + w.namespace}}
 	w.want(object, forbidden)
 	if told := w.told(); told[v1alpha1.ReasonTargetForbidden] != 1 {
@@ -507,6 +516,9 @@ func TestStatementWithShippedRights(t *testing.T) {
 	w.want(object, forbidden)
 	if told := w.told(); told[v1alpha1.ReasonTargetForbidden] != 0 {
 		t.Errorf("a person was told again: %v", told)
+	}
+	if calls := len(w.sandbox.Requests()) - asked; calls+reads > 0 {
+		t.Errorf("for what cannot be written the service is called %d times, and records are read %d times", calls, reads)
 	}
 	if found := w.configMaps(); len(found) > 0 {
 		t.Errorf("ConfigMaps were written: %v", found)
@@ -713,6 +725,116 @@ func TestStatementOfASharedNode(t *testing.T) {
 		}
 		w.clock.Step(time.Second)
 	}
+}
+
+// TestStatementWaitsForTheService has a service that does not answer: records, of which there may be very many, are read once it does.
+func TestStatementWaitsForTheService(t *testing.T) {
+	w := newWorld(t, sandbox.Documented)
+	w.syncWallet()
+	w.rest(made(w, w.payment("rent", w.supplierInvoice(1001)).Obj()))
+	reads := 0
+	w.kube = func(call kubeCall) error {
+		if _, ok := call.object.(*v1alpha1.PaymentRecordList); ok {
+			reads++
+		}
+		return call.do()
+	}
+	for _, operation := range []sandbox.Operation{sandbox.ListPayments, sandbox.Balance} {
+		w.fault(sandbox.Fault{Kind: sandbox.FaultGarble, Operation: operation})
+	}
+	object := w.period("october")
+	w.clock.Step(10 * time.Minute)
+	w.create(object)
+	for range 2 {
+		after := w.pass(object)
+		w.want(object, verdict{reason: v1alpha1.ReasonServiceUnavailable})
+		if reads > 0 || after < time.Minute || after > 5*time.Minute {
+			t.Errorf("it is looked at again after %v, and records were read %d times", after, reads)
+		}
+		w.clock.Step(after)
+	}
+	w.pass(object)
+	w.want(object, verdict{reason: v1alpha1.ReasonStatementWritten})
+	if reads == 0 {
+		t.Error("without a read of records this shows nothing")
+	}
+}
+
+// TestStatementOfAnothersWallet declares, in another namespace, a Wallet with the public keys of one that pays, at the same service: its
+// Statements tell nothing of the records of that one.
+func TestStatementOfAnothersWallet(t *testing.T) {
+	w := newWorld(t, sandbox.Documented)
+	w.syncWallet()
+	w.rest(made(w, w.payment("rent", w.supplierInvoice(1001)).Obj()))
+	shop := made(w, testkit.MakeLightningInvoice("shop").Namespace(w.namespace).AmountSats(7000).Obj())
+	w.reach(shop, v1alpha1.ReasonOpen)
+	w.settle(shop.Status.PaymentRequest, false)
+	w.rest(shop)
+	send := made(w, w.send("payroll", 30_000).Obj())
+	w.rest(send)
+	w.clock.Step(time.Second)
+
+	set, err := keys.FromMnemonic(mnemonic, "", bitcoin.Regtest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, tenant := set.Public(), w.makeNamespace("tenant-")
+	if public.XpubVanilla != w.record(send).Spec.Wallet.XpubVanilla {
+		t.Fatal("it is not the keys of who pays")
+	}
+	theirs := made(w, testkit.MakeWallet("main").Namespace(tenant).URL(w.url).
+		WatchOnly(public.XpubVanilla, public.XpubColored, public.MasterFingerprint).Obj())
+	write := func(namespace, name string, source v1alpha1.StatementSource) string {
+		t.Helper()
+		object := w.period(name)
+		object.Namespace, object.Spec.Source = namespace, source
+		w.create(object)
+		w.rest(object)
+		w.want(object, verdict{reason: v1alpha1.ReasonStatementWritten})
+		var all []string
+		for _, r := range w.documents(object)[0] {
+			all = append(all, strings.Join([]string{r["amount"], r["origin"], r["namespace"], r["name"], r["record"]}, " "))
+		}
+		slices.Sort(all)
+		return strings.Join(all, ", ")
+	}
+	if got := write(tenant, "not-looked-at", v1alpha1.SourceRecords); got != "" {
+		t.Errorf("on record is told %s", got)
+	}
+	w.pass(theirs) // this service knows wallets by their keys alone
+	if got := write(tenant, "records", v1alpha1.SourceRecords); got != "" {
+		t.Errorf("on record is told %s", got)
+	}
+	if got, want := write(tenant, "service", v1alpha1.SourceService), "1001 Managed   , 7000 Managed   "; got != want {
+		t.Errorf("told is %q, want what the service lists: %q", got, want)
+	}
+
+	// Its own Wallet tells of them, also once it was deleted and declared again.
+	main := w.wallet("main")
+	again := w.mainWallet(sandbox.Documented)
+	w.delete(main)
+	w.pass(main)
+	w.create(again)
+	w.syncWallet()
+	ln, in, oc := w.names(v1alpha1.RecordLightningPayment), w.names(v1alpha1.RecordLightningInvoice), w.names(v1alpha1.RecordOnchainSend)
+	want := fmt.Sprintf("1001 Recorded %[1]s rent %[2]s, 30000 Recorded %[1]s payroll %[4]s, 7000 Recorded %[1]s shop %[3]s", w.namespace, ln, in, oc)
+	if got := write(w.namespace, "records", v1alpha1.SourceRecords); got != want {
+		t.Errorf("on record is %s, want %s", got, want)
+	}
+	want = fmt.Sprintf("1001 Managed %[1]s rent %[2]s, 30000 Recorded %[1]s payroll %[4]s, 7000 Managed %[1]s shop %[3]s", w.namespace, ln, in, oc)
+	if got := write(w.namespace, "service", v1alpha1.SourceService); got != want {
+		t.Errorf("told is %s, want %s", got, want)
+	}
+}
+
+// names are the names of the records of a kind.
+func (w *world) names(kind v1alpha1.RecordKind) string {
+	w.t.Helper()
+	var all []string
+	for _, found := range w.records(kind) {
+		all = append(all, found.Name)
+	}
+	return strings.Join(all, " ")
 }
 
 // TestStatementOfManyRecords reads more records than the API server gives at once.

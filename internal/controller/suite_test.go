@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -188,8 +189,8 @@ type kubeCall struct {
 	verb, subresource string
 	// key is empty for a list.
 	key client.ObjectKey
-	// cached tells of a read that a manager answers from its cache.
-	cached bool
+	// cached tells of a read that a manager answers from its cache, dryRun of a create that stores nothing.
+	cached, dryRun bool
 	// object is what is read into, or written and then as the API server stored it.
 	object runtime.Object
 	// patch is what a patch changes.
@@ -232,6 +233,9 @@ func (w *world) around(call string, do func() error) error {
 // call makes a call of the API server, between its two boundaries.
 func (w *world) call(call kubeCall) error {
 	name := "K " + call.verb + " "
+	if call.dryRun {
+		name = "K try to " + call.verb + " "
+	}
 	if call.subresource != "" {
 		name += call.subresource + " "
 	}
@@ -256,7 +260,8 @@ func (w *world) intercepted(cached bool) client.WithWatch {
 			return w.call(kubeCall{verb: "list", cached: cached, object: list, do: func() error { return c.List(ctx, list, opts...) }})
 		},
 		Create: func(ctx context.Context, c client.WithWatch, object client.Object, opts ...client.CreateOption) error {
-			return w.call(kubeCall{verb: "create", key: client.ObjectKeyFromObject(object), object: object, do: func() error {
+			dryRun := slices.Contains(opts, client.CreateOption(client.DryRunAll))
+			return w.call(kubeCall{verb: "create", key: client.ObjectKeyFromObject(object), object: object, dryRun: dryRun, do: func() error {
 				return c.Create(ctx, object, opts...)
 			}})
 		},

@@ -3,8 +3,6 @@ package controller
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -39,8 +37,6 @@ type ShardWatch struct {
 	mutex sync.Mutex
 	// unserved are the Wallets that were found, with their shards.
 	unserved map[types.UID]string
-	// shards are how many of them there are of each.
-	shards map[string]int
 }
 
 // Start looks again and again until ctx is done.
@@ -63,7 +59,7 @@ func (w *ShardWatch) Look(ctx context.Context) error {
 	if len(namespaces) == 0 {
 		namespaces = []string{""}
 	}
-	served, found, shards := map[string]bool{}, map[types.UID]string{}, map[string]int{}
+	served, found := map[string]bool{}, map[types.UID]string{}
 	for _, namespace := range namespaces {
 		for page := ""; ; {
 			var list v1alpha1.WalletList
@@ -84,7 +80,7 @@ func (w *ShardWatch) Look(ctx context.Context) error {
 				if is {
 					continue
 				}
-				found[wallet.UID], shards[name] = name, shards[name]+1
+				found[wallet.UID] = name
 				w.tell(wallet, name)
 			}
 			if page = list.Continue; page == "" {
@@ -94,7 +90,7 @@ func (w *ShardWatch) Look(ctx context.Context) error {
 	}
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	w.unserved, w.shards = found, shards
+	w.unserved = found
 	return nil
 }
 
@@ -124,8 +120,9 @@ func (w *ShardWatch) tell(wallet *v1alpha1.Wallet, name string) {
 		v1alpha1.ShardLabel, name, name)}})
 }
 
+// unservedWallets does not name the shards: whoever declares Wallets chooses those names, and each would be a series.
 var unservedWallets = prometheus.NewDesc("utexo_wallets_unserved",
-	"Wallets whose label names a shard for which no manager runs; alert above 0. Told by the manager without a shard.", []string{"shard"}, nil)
+	"Wallets whose label names a shard for which no manager runs; alert above 0. Told by the manager without a shard.", nil, nil)
 
 // Describe implements prometheus.Collector.
 func (w *ShardWatch) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- unservedWallets }
@@ -134,7 +131,5 @@ func (w *ShardWatch) Describe(descriptions chan<- *prometheus.Desc) { descriptio
 func (w *ShardWatch) Collect(into chan<- prometheus.Metric) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(w.shards)) {
-		into <- prometheus.MustNewConstMetric(unservedWallets, prometheus.GaugeValue, float64(w.shards[name]), name)
-	}
+	into <- prometheus.MustNewConstMetric(unservedWallets, prometheus.GaugeValue, float64(len(w.unserved)))
 }

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestUnservedWallet(t *testing.T) {
 			}
 		}
 	}
-	nobody, blue := map[string]float64{}, map[string]float64{"shard=blue": 1}
+	nobody, blue := map[string]float64{"": 0}, map[string]float64{"": 1}
 
 	look(nobody, 0)
 	w.toShard(w.wallet("main"), "blue")
@@ -59,4 +60,26 @@ func TestUnservedWallet(t *testing.T) {
 
 	w.toShard(w.wallet("main"), "")
 	look(nobody, 0)
+}
+
+// TestUnservedNamesAreNoSeries labels Wallets for many shards that nobody has: the metric stays one series, as people choose these names.
+func TestUnservedNamesAreNoSeries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sandbox.Documented)
+	watch := w.controllers.Unserved
+	watch.Namespaces = []string{w.namespace}
+	const many = 20
+	for i := range many {
+		wallet := w.mainWallet(sandbox.Documented)
+		wallet.ObjectMeta = metav1.ObjectMeta{
+			Namespace: w.namespace, Name: fmt.Sprint("wallet-", i), Labels: map[string]string{v1alpha1.ShardLabel: fmt.Sprint("shard-", i)},
+		}
+		w.create(wallet)
+	}
+	if err := watch.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]float64{"": many}, w.gauges(watch, "utexo_wallets_unserved")); diff != "" {
+		t.Errorf("metric (-want +got):\n%s", diff)
+	}
 }

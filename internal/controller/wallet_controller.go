@@ -137,7 +137,8 @@ func (r *WalletReconciler) account(ctx context.Context, wallet *v1alpha1.Wallet)
 		showUnmanaged(wallet, unmanaged)
 	}
 	limits, status := wallet.Spec.Limits, &wallet.Status
-	if limits == nil || limits.DailySats == nil || status.XpubVanilla == "" {
+	// Xpubs are public: whoever declares them learns what their owner spent no sooner than a service took the Wallet for one of its own.
+	if limits == nil || limits.DailySats == nil || !r.isVerified(wallet) {
 		status.Budget = nil
 		return nil
 	}
@@ -291,6 +292,16 @@ func (r *WalletReconciler) verify(ctx context.Context, wallet *v1alpha1.Wallet, 
 	}
 	r.verified[name] = now
 	return nil
+}
+
+// isVerified reports whether verify passed in this process for a Wallet as it is, with the keys that its status shows.
+func (r *WalletReconciler) isVerified(wallet *v1alpha1.Wallet) bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.verified[client.ObjectKeyFromObject(wallet)] == verified{wallet.UID, v1alpha1.RecordWallet{
+		Name: wallet.Name, MasterFingerprint: wallet.Status.MasterFingerprint, XpubVanilla: wallet.Status.XpubVanilla,
+		Server: serverOf(wallet.Spec.Endpoint.URL),
+	}}
 }
 
 // show writes balances into the status, and when they changed.

@@ -4,6 +4,7 @@ package record
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -129,10 +130,11 @@ func (s *Store) Submitted(ctx context.Context, wallet v1alpha1.RecordWallet, now
 		selector = selector.Add(*requirement)
 	}
 	var found []v1alpha1.PaymentRecord
-	err := s.each(ctx, client.MatchingLabelsSelector{Selector: selector}, func(record *v1alpha1.PaymentRecord) {
+	err := s.each(ctx, client.MatchingLabelsSelector{Selector: selector}, func(record *v1alpha1.PaymentRecord) error {
 		if record.Spec.Wallet.XpubVanilla == wallet.XpubVanilla {
 			found = append(found, *record)
 		}
+		return nil
 	})
 	return found, err
 }
@@ -208,34 +210,67 @@ func (s *Store) PublishedInvoices(ctx context.Context, fingerprint string, wante
 		selected[LabelFingerprint] = fingerprint
 	}
 	var names []string
-	err := s.each(ctx, selected, func(record *v1alpha1.PaymentRecord) {
+	err := s.each(ctx, selected, func(record *v1alpha1.PaymentRecord) error {
 		if wanted(record) {
 			names = append(names, record.Name)
 		}
+		return nil
 	})
 	return names, err
 }
 
-// Each calls visit with every record of a kind, read a page at a time.
-func (s *Store) Each(ctx context.Context, kind v1alpha1.RecordKind, visit func(*v1alpha1.PaymentRecord)) error {
+// Each calls visit with every record of a kind, read a page at a time, until it returns an error, which Each then does. It may delete what
+// it is given.
+func (s *Store) Each(ctx context.Context, kind v1alpha1.RecordKind, visit func(*v1alpha1.PaymentRecord) error) error {
 	return s.each(ctx, client.MatchingLabels{LabelKind: string(kind)}, visit)
 }
 
-// each calls visit with every record that is selected. A list is new for each page: what was decoded is not overwritten.
-func (s *Store) each(ctx context.Context, selected client.ListOption, visit func(*v1alpha1.PaymentRecord)) error {
+// EachOf is Each of the records of wallets with a master fingerprint.
+func (s *Store) EachOf(ctx context.Context, kind v1alpha1.RecordKind, fingerprint string, visit func(*v1alpha1.PaymentRecord) error) error {
+	return s.each(ctx, client.MatchingLabels{LabelKind: string(kind), LabelFingerprint: fingerprint}, visit)
+}
+
+// EachOther is Each of the records that EachOf leaves out.
+func (s *Store) EachOther(ctx context.Context, kind v1alpha1.RecordKind, fingerprint string, visit func(*v1alpha1.PaymentRecord) error) error {
+	other, err := labels.NewRequirement(LabelFingerprint, selection.NotEquals, []string{fingerprint})
+	if err != nil {
+		return fmt.Errorf("selecting payment records: %w", err)
+	}
+	selector := labels.SelectorFromSet(labels.Set{LabelKind: string(kind)}).Add(*other)
+	return s.each(ctx, client.MatchingLabelsSelector{Selector: selector}, visit)
+}
+
+// each calls visit with every record that is selected. A list is new for each page: what was decoded is not overwritten. Of what changes
+// while pages are visited, those to come may tell: the API server remembers a list for some minutes only.
+func (s *Store) each(ctx context.Context, selected client.ListOption, visit func(*v1alpha1.PaymentRecord) error) error {
 	for page := ""; ; {
 		var list v1alpha1.PaymentRecordList
 		err := s.Reader.List(ctx, &list, client.InNamespace(s.Namespace), selected, client.Limit(500), client.Continue(page))
+		if next := afterExpiry(err); next != "" && next != page {
+			page = next
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("listing payment records: %w", err)
 		}
 		for i := range list.Items {
-			visit(&list.Items[i])
+			if err := visit(&list.Items[i]); err != nil {
+				return err
+			}
 		}
 		if page = list.Continue; page == "" {
 			return nil
 		}
 	}
+}
+
+// afterExpiry is where a list goes on whose pages the API server does not remember any more: behind the last one, with what is there now.
+// It is empty where err tells of something else.
+func afterExpiry(err error) string {
+	if status, ok := errors.AsType[*apierrors.StatusError](err); ok && apierrors.IsResourceExpired(err) {
+		return status.ErrStatus.Continue
+	}
+	return ""
 }
 
 // ClaimedSend returns the send id of a service that was claimed for the current attempt of a record; empty where none was. An earlier one may

@@ -2,6 +2,8 @@ package statement
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -42,14 +44,17 @@ type Entry struct {
 
 // describe adds who declared an entry.
 func (e *Entry) describe(record *Record) {
+	if record.Kind == v1alpha1.RecordOnchainSend {
+		e.ID = cmp.Or(record.SendID, e.ID, record.Name)
+		e.Txid = cmp.Or(e.Txid, record.Txid)
+	}
+	if !record.isOwn {
+		return // it is of another namespace, or was declared for another Wallet: that the books of this one do not tell
+	}
 	e.Kind, e.Namespace, e.Name, e.holderUID = record.Holder.Kind, record.Holder.Namespace, record.Holder.Name, record.Holder.UID
 	e.Record = record.Name
 	if record.Destination != "" {
 		e.Destination = record.Destination
-	}
-	if record.Kind == v1alpha1.RecordOnchainSend {
-		e.ID = cmp.Or(record.SendID, e.ID, record.Name)
-		e.Txid = cmp.Or(e.Txid, record.Txid)
 	}
 }
 
@@ -59,69 +64,180 @@ type Resource struct{ Kind, Namespace, Name string }
 // Declared is what is known of a resource.
 type Declared struct{ UID, Revision string }
 
-// Collector makes the entries of a document of what it is told, one movement after another. Of all that a service lists, be it ever so much,
-// it keeps what the document shows.
+// Wallet says whose movements a document is about: a Wallet by its namespace and name, and what it is connected to. Another Wallet with the
+// same keys at the same service is the same wallet there; what was declared for it is not this one's to tell.
+type Wallet struct {
+	Namespace string
+	v1alpha1.RecordWallet
+}
+
+// made reports whether a record was made for this Wallet, or for one that was declared before it under its name.
+func (w *Wallet) made(record *Record) bool {
+	namespace := cmp.Or(record.Wallet.Namespace, record.Holder.Namespace)
+	return namespace == w.Namespace && record.Wallet.Name == w.Name && payment.SameWallet(record.Wallet, w.RecordWallet)
+}
+
+// Collector makes the entries of a document of what it is told: what the service lists, payments before transfers, and then the records.
+// Of all that there is, be it ever so much, it keeps what the document shows, a digest of each other payment that is listed, and the records
+// of the sends that are listed as transfers.
 type Collector struct {
 	period Period
-	wallet v1alpha1.RecordWallet
+	wallet Wallet
 	// stated are the assets that are stated; all where there is none.
-	stated  []string
-	records []Record
-	known   *index
-	moved   map[string]bool
-	entries []Entry
-	err     error
+	stated []string
+	moved  map[string]bool
+	// payments are those that the document shows unless a record says otherwise, in the order of the list, and joined what records say.
+	payments []Payment
+	joined   map[lightningKey]*joint
+	// outside are those that it does not show by the service's word, over those that it does not show whatever a record says.
+	outside   map[mark]outsider
+	over      map[mark]bool
+	transfers []Transfer
+	sends     *sends
+	entries   []Entry
+	err       error
 }
 
-// NewCollector returns a Collector for a document about a wallet and some assets, all where there is none. The records are of all wallets:
-// what is another wallet's, of a node that serves several, is not this one's to state.
-func NewCollector(period Period, wallet v1alpha1.RecordWallet, assets []string, records []Record) *Collector {
-	c := &Collector{period: period, wallet: wallet, stated: assets, records: records, moved: map[string]bool{}}
-	c.known = c.index()
-	for i := range records {
-		if asset := records[i].Asset; asset != nil {
-			c.moved[asset.ID] = true
-		}
+// NewCollector returns a Collector for a document about a wallet and some assets, all where there is none.
+func NewCollector(period Period, wallet Wallet, assets []string) *Collector {
+	return &Collector{
+		period: period, wallet: wallet, stated: assets, moved: map[string]bool{}, joined: map[lightningKey]*joint{},
+		outside: map[mark]outsider{}, over: map[mark]bool{},
+		sends: &sends{listed: map[sendKey]bool{}, records: map[sendKey]*Record{}, isListed: map[*Record]bool{}},
 	}
-	return c
 }
 
-// Payment takes a payment of the service's list. Payments come before transfers.
+// Payment takes a payment of the service's list.
 func (c *Collector) Payment(p Payment) {
-	c.moved[p.AssetID] = true
-	record := c.known.lightning[lightningKey{p.Hash, p.Inbound}]
-	if record != nil && !payment.SameWallet(record.Wallet, c.wallet) {
-		if record.Submitted && record.Wallet.Server == c.wallet.Server {
-			return
-		}
-		record = nil
+	if p.AssetID != "" {
+		c.moved[p.AssetID] = true
 	}
-	c.known.listed(record)
-	c.take(listedPayment(p, record))
+	m := listedPayment(p, nil)
+	found, err := m.entries(c.period)
+	switch {
+	case !c.states(m), len(found) == 0 && err == nil && m.state == Succeeded && m.ended.Before(c.period.From):
+		c.over[markOf(p.Hash, p.Inbound)] = true // a record would move its end to an earlier instant, if at all
+		return
+	case len(found) == 0 && err == nil:
+		c.outside[markOf(p.Hash, p.Inbound)] = outsider{m.amount, m.carried}
+		return
+	}
+	key := lightningKey{p.Hash, p.Inbound}
+	c.payments = append(c.payments, p)
+	if c.joined[key] == nil {
+		c.joined[key] = &joint{}
+	}
 }
 
 // Transfer takes a transfer of the service's list.
 func (c *Collector) Transfer(t Transfer) {
-	record := c.known.sendOf(t)
-	if record != nil && !payment.SameWallet(record.Wallet, c.wallet) {
-		return
+	c.transfers = append(c.transfers, t)
+	for _, key := range keysOf(t) {
+		c.sends.listed[key] = true
 	}
-	c.known.listed(record)
-	c.take(listedTransfer(t, record))
 }
 
-// Moved are the assets that are recorded or that payments moved, in order. A wallet that spent one to the last unit need not show it.
-func (c *Collector) Moved() []string {
-	delete(c.moved, "") // bitcoin
-	return slices.Sorted(maps.Keys(c.moved))
+// Moves tells of a record, before transfers are taken, that it moved an asset: one that was spent to the last unit need not be among what
+// the wallet holds.
+func (c *Collector) Moves(from *v1alpha1.PaymentRecord) {
+	if asset := from.Spec.Asset; asset != nil && payment.SameWallet(from.Spec.Wallet, c.wallet.RecordWallet) {
+		c.moved[asset.ID] = true
+	}
+}
+
+// Moved are the assets that payments and records moved, in order.
+func (c *Collector) Moved() []string { return slices.Sorted(maps.Keys(c.moved)) }
+
+// Record takes a record, of whichever wallet, once everything that the service lists was taken.
+func (c *Collector) Record(from *v1alpha1.PaymentRecord) {
+	if !payment.SameWallet(from.Spec.Wallet, c.wallet.RecordWallet) && from.Spec.Kind != v1alpha1.RecordOnchainSend &&
+		c.joined[lightningKey{from.Spec.PaymentHash, from.Spec.Kind == v1alpha1.RecordLightningInvoice}] == nil {
+		return // another wallet's, which nothing here depends on
+	}
+	if record, moves := NewRecord(from); moves {
+		c.record(record)
+	}
+}
+
+func (c *Collector) record(record Record) {
+	isSame := payment.SameWallet(record.Wallet, c.wallet.RecordWallet)
+	record.isOwn = c.wallet.made(&record)
+	switch {
+	case !isSame && (!record.Submitted || record.Wallet.Server != c.wallet.Server):
+		return // of another service, or nothing that another wallet did
+	case record.Kind == v1alpha1.RecordOnchainSend && record.Asset != nil && record.Submitted && c.sends.take(&record, isSame):
+		return
+	case record.Kind != v1alpha1.RecordOnchainSend && c.joinPayment(&record, isSame):
+		return
+	}
+	if record.isOwn && record.Submitted {
+		c.take(recorded(&record))
+	}
+}
+
+// joinPayment joins a record with the payment that the service lists of it; false where it lists none.
+func (c *Collector) joinPayment(record *Record, isSame bool) bool {
+	inbound := record.Kind == v1alpha1.RecordLightningInvoice
+	if joint := c.joined[lightningKey{record.Hash, inbound}]; joint != nil {
+		switch {
+		case !isSame:
+			joint.isOthers = true
+		case joint.record == nil || record.isOwn:
+			joint.record = record
+		}
+		return true
+	}
+	at := markOf(record.Hash, inbound)
+	if c.over[at] {
+		return true
+	}
+	was, listed := c.outside[at]
+	// A success that is on record is final, whatever the service says of it now.
+	if listed && isSame && record.State == Succeeded && record.CompletedAt.Before(c.period.To) {
+		m := recorded(record)
+		m.entry.Origin = Managed
+		if was.amount != nil {
+			m.amount = was.amount
+		}
+		if was.carried != nil {
+			m.carried = was.carried
+		}
+		c.take(m)
+		c.over[at] = true // another Wallet with the same keys may have a record of it too
+	}
+	return listed
+}
+
+// IsOpen reports whether something that the service lists is of no record of this wallet so far, and may be of another's: of a node that
+// serves several wallets, what another one did is not this one's to state.
+func (c *Collector) IsOpen() bool {
+	for _, joint := range c.joined {
+		if joint.record == nil {
+			return true
+		}
+	}
+	return slices.ContainsFunc(c.transfers, func(t Transfer) bool { return t.Kind == TransferSend && c.sends.of(t) == nil })
 }
 
 // Entries returns the entries of the document, in its order, once everything was taken, with the revisions of resources that still exist.
 // An *IncompleteError says that what was taken does not give a complete one.
 func (c *Collector) Entries(resources map[Resource]Declared) ([]Entry, error) {
-	for i := range c.records {
-		record := &c.records[i]
-		if record.Submitted && !c.known.isListed[record] && payment.SameWallet(record.Wallet, c.wallet) {
+	for _, p := range c.payments {
+		if joint := c.joined[lightningKey{p.Hash, p.Inbound}]; joint.record != nil || !joint.isOthers {
+			c.take(listedPayment(p, joint.record))
+		}
+	}
+	for _, t := range c.transfers {
+		record := c.sends.of(t)
+		if record != nil {
+			c.sends.isListed[record] = true
+		}
+		if record == nil || payment.SameWallet(record.Wallet, c.wallet.RecordWallet) {
+			c.take(listedTransfer(t, record))
+		}
+	}
+	for _, record := range c.sends.kept {
+		if record.isOwn && !c.sends.isListed[record] {
 			c.take(recorded(record))
 		}
 	}
@@ -137,8 +253,7 @@ func (c *Collector) Entries(resources map[Resource]Declared) ([]Entry, error) {
 
 // take keeps what the document shows of a movement, or the first thing that keeps it from being complete.
 func (c *Collector) take(m *movement) {
-	isStated := func(asset string) bool { return len(c.stated) == 0 || slices.Contains(c.stated, asset) }
-	if c.err != nil || !isStated(m.entry.Asset) && !(m.carries() && isStated(v1alpha1.Bitcoin)) {
+	if c.err != nil || !c.states(m) {
 		return
 	}
 	found, err := m.entries(c.period)
@@ -147,10 +262,19 @@ func (c *Collector) take(m *movement) {
 		return
 	}
 	for _, entry := range found {
-		if isStated(entry.Asset) {
+		if c.isStated(entry.Asset) {
 			c.entries = append(c.entries, entry)
 		}
 	}
+}
+
+func (c *Collector) isStated(asset string) bool {
+	return len(c.stated) == 0 || slices.Contains(c.stated, asset)
+}
+
+// states reports whether a document is about what a movement moves, or carries with it.
+func (c *Collector) states(m *movement) bool {
+	return c.isStated(m.entry.Asset) || m.carries() && c.isStated(v1alpha1.Bitcoin)
 }
 
 // revision is that of the resource that declared an entry, where it is still there. A LightningInvoice that was created again is another
@@ -169,57 +293,82 @@ type lightningKey struct {
 	inbound bool
 }
 
-// index finds records.
-type index struct {
-	lightning map[lightningKey]*Record
-	// sends of assets, by transaction and by the recipient that is in their RGB invoice.
-	sends    map[sendKey]*Record
+// joint is what records say of a payment that is listed.
+type joint struct {
+	// record is of this wallet, and where there are two, the one that was made for this Wallet.
+	record *Record
+	// isOthers tells that another wallet of the node has one.
+	isOthers bool
+}
+
+// mark stands for the payment of a lightningKey, in less memory.
+type mark [sha256.Size]byte
+
+func markOf(hash string, inbound bool) mark {
+	return sha256.Sum256(fmt.Appendf(nil, "%t %s", inbound, hash))
+}
+
+// outsider is a payment that a document does not show by the service's word, with what it moved, as of a movement.
+type outsider struct{ amount, carried *int64 }
+
+// sends finds the records of OnchainSends of assets that are listed as transfers.
+type sends struct {
+	listed map[sendKey]bool
+	// records by transaction and by the recipient that is in their RGB invoice.
+	records map[sendKey]*Record
+	// kept are those of this wallet, in the order in which they came.
+	kept     []*Record
 	isListed map[*Record]bool
 }
 
 type sendKey struct{ asset, by string }
 
-// sendOf returns the record of an OnchainSend that a transfer carried out, or nil.
-func (x *index) sendOf(t Transfer) *Record {
+// keysOf are what the record of a transfer may be found by, the surest first.
+func keysOf(t Transfer) []sendKey {
 	if t.Kind != TransferSend {
 		return nil
 	}
+	var keys []sendKey
 	_, local, _ := strings.Cut(t.RecipientID, ":") // some services put the network in front
 	for _, by := range []string{t.RecipientID, local, t.Txid} {
-		if record := x.sends[sendKey{t.AssetID, by}]; record != nil && by != "" {
+		if by != "" {
+			keys = append(keys, sendKey{t.AssetID, by})
+		}
+	}
+	return keys
+}
+
+// take keeps a record by which transfers may be found; false where none is listed. Those that were made for this Wallet go before others of
+// the wallet, and these before other wallets'.
+func (s *sends) take(record *Record, isSame bool) bool {
+	keys := []sendKey{{record.Asset.ID, record.Txid}}
+	if invoice, err := rgb.ParseInvoice(record.Destination); err == nil {
+		keys = append(keys, sendKey{record.Asset.ID, invoice.Beneficiary.String()})
+	}
+	taken := false
+	for _, key := range keys {
+		if !s.listed[key] {
+			continue
+		}
+		taken = true
+		if had := s.records[key]; had == nil || record.isOwn || isSame && !had.isOwn {
+			s.records[key] = record
+		}
+	}
+	if taken && isSame {
+		s.kept = append(s.kept, record)
+	}
+	return taken
+}
+
+// of returns the record of an OnchainSend that a transfer carried out, or nil.
+func (s *sends) of(t Transfer) *Record {
+	for _, key := range keysOf(t) {
+		if record := s.records[key]; record != nil {
 			return record
 		}
 	}
 	return nil
-}
-
-func (x *index) listed(record *Record) {
-	if record != nil {
-		x.isListed[record] = true
-	}
-}
-
-func (c *Collector) index() *index {
-	known := &index{lightning: map[lightningKey]*Record{}, sends: map[sendKey]*Record{}, isListed: map[*Record]bool{}}
-	for i := range c.records {
-		record := &c.records[i]
-		switch record.Kind {
-		case v1alpha1.RecordLightningPayment, v1alpha1.RecordLightningInvoice:
-			key := lightningKey{record.Hash, record.Kind == v1alpha1.RecordLightningInvoice}
-			if had := known.lightning[key]; had == nil || payment.SameWallet(record.Wallet, c.wallet) {
-				known.lightning[key] = record
-			}
-		case v1alpha1.RecordOnchainSend:
-			if record.Asset == nil || !record.Submitted {
-				continue
-			}
-			known.sends[sendKey{record.Asset.ID, record.Txid}] = record
-			if invoice, err := rgb.ParseInvoice(record.Destination); err == nil {
-				known.sends[sendKey{record.Asset.ID, invoice.Beneficiary.String()}] = record
-			}
-		}
-	}
-	return known
 }
 
 // compare orders entries by time, and those of one second by everything else that a document shows.

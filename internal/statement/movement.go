@@ -115,6 +115,9 @@ type Record struct {
 	StartedAt, CompletedAt time.Time
 	// ExpiresAt is an invoice's.
 	ExpiresAt time.Time
+
+	// isOwn tells that it was made for the Wallet whose document it is.
+	isOwn bool
 }
 
 // NewRecord condenses a PaymentRecord; false for one that no money moves by.
@@ -137,7 +140,7 @@ func NewRecord(from *v1alpha1.PaymentRecord) (Record, bool) {
 		if journal.CompletedAt != nil && (journal.Reason == v1alpha1.ReasonSettled || journal.Reason == v1alpha1.EventUnattributedReceipt) {
 			record.State = Succeeded
 		}
-		if issued, err := bolt11.Decode(spec.PaymentRequest); err == nil {
+		if issued, err := bolt11.DecodeKept(spec.PaymentRequest); err == nil {
 			record.StartedAt, record.ExpiresAt = issued.Timestamp.UTC(), issued.ExpiresAt().UTC()
 		}
 		return record, true

@@ -73,12 +73,15 @@ type inputs struct {
 }
 
 func collect(in inputs) ([]Entry, error) {
-	c := NewCollector(in.Period, in.Wallet, in.Assets, in.Records)
+	c := NewCollector(in.Period, Wallet{"treasury", in.Wallet}, in.Assets)
 	for _, p := range in.Payments {
 		c.Payment(p)
 	}
 	for _, t := range in.Transfers {
 		c.Transfer(t)
+	}
+	for _, r := range in.Records {
+		c.record(r)
 	}
 	return c.Entries(in.Resources)
 }
@@ -831,7 +834,7 @@ func TestLargeDocument(t *testing.T) {
 // TestCollectorKeepsThePeriod holds that a long list costs what its document shows, and no more.
 func TestCollectorKeepsThePeriod(t *testing.T) {
 	const listed, shown = 30_000, 30
-	c := NewCollector(october, wallet, nil, nil)
+	c := NewCollector(october, Wallet{"treasury", wallet}, nil)
 	before := liveBytes()
 	for i := range listed {
 		at := october.From.Add(-time.Duration(i+1) * time.Minute)
@@ -848,10 +851,156 @@ func TestCollectorKeepsThePeriod(t *testing.T) {
 	if err != nil || len(entries) != shown {
 		t.Fatalf("%d entries, %v, want %d", len(entries), err, shown)
 	}
-	// The list itself is some 9 MB, an entry with its texts some 700 bytes.
-	if kept > 100_000 {
-		t.Errorf("of a list of %d payments %d bytes are kept, want those of %d entries", listed, kept, shown)
+	// The list itself is some 9 MB, an entry with its texts some 700 bytes, a digest in a map up to 100.
+	if kept > 100*listed+100_000 {
+		t.Errorf("of a list of %d payments %d bytes are kept, want those of %d entries and digests of the others", listed, kept, shown)
 	}
+}
+
+// TestCollectorKeepsNoRecords holds that records cost nothing that the document does not show, be they this wallet's or others', and be they
+// listed or not.
+func TestCollectorKeepsNoRecords(t *testing.T) {
+	const many = 20_000
+	c := NewCollector(october, Wallet{"treasury", wallet}, nil)
+	for i := range 10 {
+		c.Payment(paid(func(p *Payment) { p.Hash = hashOf(i) }))
+	}
+	before := liveBytes()
+	for i := range many {
+		record := &v1alpha1.PaymentRecord{}
+		record.Name, record.Spec.Kind, record.Spec.PaymentHash = "ln-"+hashOf(i), v1alpha1.RecordLightningPayment, hashOf(i)
+		record.Spec.Wallet, record.Spec.Destination = []v1alpha1.RecordWallet{wallet, other}[i%2], strings.Repeat("b", 66)
+		record.Journal.Phase, record.Journal.CompletedAt = v1alpha1.RecordSucceeded, &metav1.MicroTime{Time: day(9, 7)}
+		record.Journal.Holder = v1alpha1.RecordHolder{Kind: "LightningPayment", Namespace: "treasury", Name: fmt.Sprint("rent-", i)}
+		c.Record(record)
+	}
+	if kept := liveBytes() - before; kept > 50_000 {
+		t.Errorf("of %d records %d bytes are kept", many, kept)
+	}
+	if entries, err := c.Entries(nil); len(entries) != 0 || err != nil {
+		t.Errorf("%d entries are shown, %v, want none: five are another wallet's, five were over before", len(entries), err)
+	}
+}
+
+// TestWhoseRecords tells of a record by whose it is: this Wallet's, another Wallet's with the same keys, or another wallet's.
+func TestWhoseRecords(t *testing.T) {
+	elsewhere := v1alpha1.RecordHolder{Kind: "LightningPayment", Namespace: "tenant", Name: "theirs"}
+	guest := recordOf(func(r *Record) { r.Holder, r.Wallet.Namespace = elsewhere, "treasury" })
+	twin := recordOf(func(r *Record) { r.Holder, r.FeeSats, r.Destination = elsewhere, new(int64(9)), "theirs" })
+	renamed := recordOf(func(r *Record) { r.Wallet.Name, r.Holder.Name = "before", "theirs" })
+	away := recordOf(func(r *Record) { r.Wallet.Namespace, r.Holder.Name = "tenant", "theirs" })
+	send := func(change func(*Record)) Record {
+		return recordOf(func(r *Record) {
+			r.Name, r.Kind, r.Hash, r.SendID, r.Txid, r.Destination = "oc-1", v1alpha1.RecordOnchainSend, "", "7", "aa", ""
+			r.Asset, r.AmountSats, r.Holder.Name = &v1alpha1.AssetAmount{ID: usdt, Amount: 50}, nil, "bonus"
+			if change != nil {
+				change(r)
+			}
+		})
+	}
+	theirSend := send(func(r *Record) { r.Name, r.SendID, r.Holder = "oc-2", "8", elsewhere })
+	transfers := []Transfer{{
+		AssetID: usdt, Index: 3, Kind: TransferSend, State: Succeeded, Amount: new(int64(50)), Txid: "aa", CreatedAt: day(10, 5), UpdatedAt: day(10, 6),
+	}}
+	payments := []Payment{paid(nil)}
+	const (
+		ours, unlisted = "Managed treasury/rent ln-1 02bb fee 7", "Recorded treasury/rent ln-1 02bb fee 7"
+		nameless       = "Managed /  02aa fee 9"
+	)
+	for name, tc := range map[string]struct {
+		in   inputs
+		want []string
+	}{
+		"listed, of this Wallet":                                {inputs{Payments: payments, Records: []Record{recordOf(nil)}}, []string{ours}},
+		"listed, of this Wallet and of one with its keys":       {inputs{Payments: payments, Records: []Record{recordOf(nil), twin}}, []string{ours}},
+		"listed, of one with its keys, and then of this Wallet": {inputs{Payments: payments, Records: []Record{twin, recordOf(nil)}}, []string{ours}},
+		"listed, of a namespace that this Wallet lets in":       {inputs{Payments: payments, Records: []Record{guest}}, []string{"Managed tenant/theirs ln-1 02bb fee 7"}},
+		"listed, of a Wallet of another namespace":              {inputs{Payments: payments, Records: []Record{twin}}, []string{nameless}},
+		"listed, of a Wallet of another name":                   {inputs{Payments: payments, Records: []Record{renamed}}, []string{"Managed /  02aa fee 7"}},
+		"listed, from here of a Wallet of another namespace":    {inputs{Payments: payments, Records: []Record{away}}, []string{"Managed /  02aa fee 7"}},
+		"on record, of this Wallet":                             {inputs{Records: []Record{recordOf(nil)}}, []string{unlisted}},
+		"on record, of a namespace that this Wallet lets in":    {inputs{Records: []Record{guest}}, []string{"Recorded tenant/theirs ln-1 02bb fee 7"}},
+		"on record, of a Wallet of another namespace":           {inputs{Records: []Record{twin}}, nil},
+		"on record, of a Wallet of another name":                {inputs{Records: []Record{renamed}}, nil},
+		"on record, from here of a Wallet of another namespace": {inputs{Records: []Record{away}}, nil},
+		"on record, a send of a Wallet of another namespace":    {inputs{Records: []Record{theirSend}}, nil},
+
+		"a transfer of this Wallet":          {inputs{Transfers: transfers, Records: []Record{send(nil)}}, []string{"Managed treasury/bonus oc-1  fee 7"}},
+		"a transfer of one with its keys":    {inputs{Transfers: transfers, Records: []Record{theirSend}}, []string{"Managed /   fee 7"}},
+		"a transfer of which both say so":    {inputs{Transfers: transfers, Records: []Record{send(nil), theirSend}}, []string{"Managed treasury/bonus oc-1  fee 7"}},
+		"a transfer of which both say so 2":  {inputs{Transfers: transfers, Records: []Record{theirSend, send(nil)}}, []string{"Managed treasury/bonus oc-1  fee 7"}},
+		"a transfer of the node's other one": {inputs{Transfers: transfers, Records: []Record{send(func(r *Record) { r.Wallet = other })}}, nil},
+		"a transfer that another wallet claims too": {
+			inputs{Transfers: transfers, Records: []Record{send(nil), send(func(r *Record) { r.Wallet = other })}}, []string{"Managed treasury/bonus oc-1  fee 7"},
+		},
+		"a transfer that a wallet of another service claims": {
+			inputs{Transfers: transfers, Records: []Record{send(func(r *Record) { r.Wallet, r.Wallet.Server = other, "https://elsewhere.test" })}},
+			[]string{"Unmanaged /   fee "},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.in.Period, tc.in.Wallet = october, wallet
+			entries, err := collect(tc.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range entries {
+				got = append(got, fmt.Sprintf("%s %s/%s %s %s fee %s", e.Origin, e.Namespace, e.Name, e.Record, e.Destination, number(e.FeeSats)))
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("entries (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestEachSuccessCountsOnce holds of whatever the service and the record say of one payment: what succeeded by either's word counts in one
+// month, of all, the one in which it first did by the word of either.
+func TestEachSuccessCountsOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		at := func(label string) time.Time { return day(1, 1).AddDate(0, 0, rapid.IntRange(0, 180).Draw(t, label)) }
+		listed := paid(func(p *Payment) {
+			p.CreatedAt = at("created")
+			p.UpdatedAt = p.CreatedAt.AddDate(0, 0, rapid.IntRange(0, 90).Draw(t, "took"))
+			p.State = rapid.SampledFrom([]State{Succeeded, Failed, Pending}).Draw(t, "listed")
+			p.Inbound = rapid.Bool().Draw(t, "inbound")
+		})
+		record := recordOf(func(r *Record) {
+			r.StartedAt = at("recorded")
+			r.State = rapid.SampledFrom([]State{Succeeded, Failed, Pending, Unknown}).Draw(t, "state")
+			r.CompletedAt = r.StartedAt.AddDate(0, 0, rapid.IntRange(0, 90).Draw(t, "learnt"))
+			if listed.Inbound {
+				r.Kind = v1alpha1.RecordLightningInvoice
+			}
+		})
+		var want []string
+		switch by, on := listed.State == Succeeded, record.State == Succeeded; {
+		case by && on && record.CompletedAt.Before(listed.UpdatedAt), on && !by:
+			want = []string{record.CompletedAt.Format("2006-01")}
+		case by:
+			want = []string{listed.UpdatedAt.Format("2006-01")}
+		}
+		var got []string
+		for month := range time.Month(14) {
+			period := Period{From: day(month+1, 1), To: day(month+2, 1)}
+			entries, err := collect(inputs{Period: period, Wallet: wallet, Payments: []Payment{listed}, Records: []Record{record}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range entries {
+				if e.Origin != Managed || e.Name != "rent" {
+					t.Fatalf("%+v is listed and on record", e)
+				}
+				if e.State == Succeeded {
+					got = append(got, period.From.Format("2006-01"))
+				}
+			}
+		}
+		if !slices.Equal(want, got) {
+			t.Fatalf("it counts in %v, want %v", got, want)
+		}
+	})
 }
 
 // liveBytes is what is in use once all garbage is gone.
