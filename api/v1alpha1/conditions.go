@@ -136,7 +136,7 @@ const (
 	// ReasonNetworkMismatch means that the service answers for another network than the Wallet declares.
 	ReasonNetworkMismatch = "NetworkMismatch"
 	// ReasonAmountMismatch means that the invoice asks for another amount or asset than the resource declares, or the send to be
-	// observed is another one.
+	// observed is another one, or the service shows another payment of the invoice's payment hash.
 	ReasonAmountMismatch = "AmountMismatch"
 	// ReasonInvoiceExpired means that the invoice expired: paid too late, or never.
 	ReasonInvoiceExpired = "InvoiceExpired"

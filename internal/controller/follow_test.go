@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,31 @@ func (w *world) sentElsewhere(name string, sats int64) *testkit.OnchainSendBuild
 		w.t.Fatalf("sending elsewhere: %d %s", status, body)
 	}
 	return own.Follow(answer.SendID + answer.WithdrawalID)
+}
+
+// payElsewhere has another client with the keys of the Wallet main pay a BOLT11 of so many sat.
+func (w *world) payElsewhere(bolt11 string, sats int64) {
+	w.t.Helper()
+	another := w.client()
+	set, err := keys.FromMnemonic(mnemonic, "", bitcoin.Regtest)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	intent := signer.Intent{
+		Kind: signer.IntentKind(v1alpha1.RecordLightningPayment), PaymentRequest: bolt11, PaymentHash: w.hashOf(bolt11),
+		AmountSats: satsOf(sats), MaxFeeSats: 3000,
+	}
+	policy := intent.Policy()
+	policy.Assets.AllowUnproved = true // as the Wallet at the reference service does
+	signed, err := signer.NewLocal(set).Sign(w.t.Context(), signer.Request{
+		UnsignedPSBT: another.BeginPay(bolt11), Policy: policy, Intent: intent,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if status, body := another.EndPay(signed.PSBT); status != http.StatusOK {
+		w.t.Fatalf("paying elsewhere: %d %s", status, body)
+	}
 }
 
 // onlyFollowed checks how often the service was asked, by whomever, to begin and to end, and how often money moved.

@@ -12,6 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/amount"
+	"github.com/utexo/utexo-operator/internal/bolt11"
 	"github.com/utexo/utexo-operator/internal/controller"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 	"github.com/utexo/utexo-operator/internal/testkit"
@@ -894,6 +896,67 @@ func TestOwnInvoiceDeniedOnce(t *testing.T) {
 	}
 }
 
+// TestOwnInvoiceOfAnotherNode declares the payment of an invoice that the node of a service issued after it replaced the one of which the
+// operator knows. No list of payments tells.
+func TestOwnInvoiceOfAnotherNode(t *testing.T) {
+	for name, remember := range map[string]func(w *world){
+		"which a record names": func(w *world) {
+			issued := made(w, w.invoice("order").Wallet("fronted").Obj())
+			w.pass(issued)
+			w.want(issued, verdict{"Open", v1alpha1.ReasonOpen, nil})
+		},
+		"which the process asked": func(w *world) {
+			text := w.supplierInvoice(5000)
+			w.payElsewhere(text, 5000)
+			adopted := made(w, testkit.MakeLightningPayment("adopted").Namespace(w.namespace).Wallet("fronted").Invoice(text).Obj())
+			w.rest(adopted)
+			w.want(adopted, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+			w.clock.Step(10 * time.Minute)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Reference)
+			w.sandbox.SetListPayments(false)
+			w.syncWallet()
+			replaced := false
+			front := w.fronted(w.edited("/lightning/create-invoice", func(body map[string]any) {
+				if !replaced {
+					body["invoice"] = w.issued(func(i *bolt11.Invoice) { *i.Amount = amount.Sat(1500).MilliSat() })
+				}
+			}))
+			front.Spec.Endpoint.Profile = v1alpha1.ProfileReference
+			w.pass(made(w, front))
+			remember(w)
+			replaced = true
+			var own struct {
+				Invoice string `json:"invoice"`
+			}
+			w.client().MustPost("/lightning/create-invoice", `{"amount_sats":1500,"expiry_seconds":3600}`, &own)
+			pay := made(w, testkit.MakeLightningPayment("rent").Namespace(w.namespace).Wallet("fronted").Invoice(own.Invoice).Obj())
+			w.rest(pay)
+			w.want(pay, verdict{"Failed", v1alpha1.ReasonOwnInvoice, []string{"cannot pay itself"}})
+		})
+	}
+}
+
+// TestUnreadableInvoicesAreNotAskedForAgain has a service issue invoices by which its node cannot be known.
+func TestUnreadableInvoicesAreNotAskedForAgain(t *testing.T) {
+	w := newWorld(t, sandbox.Reference)
+	w.sandbox.SetListPayments(false)
+	w.syncWallet()
+	front := w.fronted(w.edited("/lightning/create-invoice", func(body map[string]any) { body["invoice"] = "lnbcrt1unreadable" }))
+	front.Spec.Endpoint.Profile = v1alpha1.ProfileReference
+	w.pass(made(w, front))
+	text := w.supplierInvoice(5000)
+	w.payElsewhere(text, 5000)
+	pay := made(w, testkit.MakeLightningPayment("rent").Namespace(w.namespace).Wallet("fronted").Invoice(text).Obj())
+	w.watch(pay, 9*time.Minute)
+	w.want(pay, verdict{"Pending", v1alpha1.ReasonServiceUnavailable, []string{"cannot be read"}})
+	if looks, issued := w.called(sandbox.SendRequest), w.called(sandbox.CreateInvoice); looks < 10 || issued != 1 {
+		t.Errorf("%d looks took %d invoices, want one", looks, issued)
+	}
+}
+
 // TestInvoiceOfAnotherWallet pays an invoice that another wallet of the same service and operator issued. Where each wallet has a node of its
 // own, as at the documented service, that is a payment like any other, also where no list of payments can tell.
 func TestInvoiceOfAnotherWallet(t *testing.T) {
@@ -919,6 +982,66 @@ func TestInvoiceOfAnotherWallet(t *testing.T) {
 			if issued.Status.Phase != v1alpha1.InvoiceSettled {
 				t.Errorf("the invoice that was paid is %s", issued.Status.Phase)
 			}
+		})
+	}
+}
+
+// TestAdoptsNoOtherPayment has another client pay another invoice with the payment hash of the declared one.
+func TestAdoptsNoOtherPayment(t *testing.T) {
+	for _, profile := range []sandbox.Profile{sandbox.Documented, sandbox.Reference} {
+		for _, listing := range []bool{true, false} {
+			for _, mode := range []v1alpha1.PaymentMode{v1alpha1.ModeApply, v1alpha1.ModePlan, v1alpha1.ModeObserve} {
+				t.Run(fmt.Sprintf("%s service, list of payments %t, mode %s", profile, listing, mode), func(t *testing.T) {
+					w := newWorld(t, profile)
+					w.sandbox.SetListPayments(listing)
+					w.syncWallet()
+					small := w.issued(func(i *bolt11.Invoice) { *i.Amount = amount.Sat(1000).MilliSat() })
+					pay := w.payment("rent", w.issued(func(*bolt11.Invoice) {})).Obj()
+					w.payElsewhere(small, 1000)
+					w.clock.Step(time.Minute)
+					w.sandbox.Advance()
+					w.paid(1)
+					w.create(inMode(pay, mode))
+					another := verdict{"Pending", v1alpha1.ReasonAmountMismatch, []string{"1000 sat, asked for are 5000", "nothing was sent by this resource"}}
+					w.pass(pay)
+					w.want(pay, another)
+					if mode != v1alpha1.ModeApply { // which looks within the wallet's critical section
+						w.quiet(pay)
+					}
+					w.watch(pay, 3*time.Hour) // when it expired it is held all the same
+					w.want(pay, another)
+					w.began(1, 1) // which the other client did
+					w.delete(pay)
+					w.rest(pay)
+					if w.exists(pay) {
+						t.Errorf("it is still there: %+v", conditionsOf(pay))
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestAdoptsWhatTellsNothing adopts a payment that another client made of the declared invoice, by what the service tells of it.
+func TestAdoptsWhatTellsNothing(t *testing.T) {
+	for name, edit := range map[string]func(map[string]any){
+		"all of it":                   func(map[string]any) {},
+		"no amount":                   func(body map[string]any) { body["amount_sats"] = nil },
+		"an amount of 0":              func(body map[string]any) { body["amount_sats"] = 0 },
+		"the amount and what it cost": func(body map[string]any) { body["amount_sats"] = 5050 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sandbox.Documented)
+			w.syncWallet()
+			text := w.supplierInvoice(5000)
+			w.payElsewhere(text, 5000)
+			w.pass(made(w, w.fronted(w.edited("/lightning/send-request/", edit))))
+			pay := testkit.MakeLightningPayment("rent").Namespace(w.namespace).Wallet("fronted").Invoice(text).Obj()
+			w.create(pay)
+			w.rest(pay)
+			w.want(pay, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+			w.paid(1)
+			w.began(1, 1)
 		})
 	}
 }

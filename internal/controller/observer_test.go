@@ -15,6 +15,7 @@ import (
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/invoice"
 	"github.com/utexo/utexo-operator/internal/observer"
+	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/sandbox"
 )
 
@@ -286,6 +287,46 @@ func TestObserverOfPayments(t *testing.T) {
 			w.want(pay, tc.want)
 			w.paid(0)
 		})
+	}
+}
+
+// TestObserverOfAnotherTry follows a payment that another client makes, which fails and is tried again, or is not.
+func TestObserverOfAnotherTry(t *testing.T) {
+	for _, listed := range []bool{true, false} {
+		for _, again := range []bool{true, false} {
+			t.Run(fmt.Sprintf("listed %t, tried again %t", listed, again), func(t *testing.T) {
+				w := newObserved(t, listed)
+				bolt11 := w.supplierInvoice(5000)
+				if err := w.sandbox.SetPayee(w.hashOf(bolt11), sandbox.PayeeFails); err != nil {
+					t.Fatal(err)
+				}
+				watched := w.payment("rent", bolt11).Obj()
+				w.create(inMode(watched, v1alpha1.ModeObserve))
+				w.add(observer.Payment, watched)
+				w.run(time.Minute)
+				w.payElsewhere(bolt11, 5000)
+				w.run(12 * time.Minute)
+				w.want(watched, verdict{"InFlight", v1alpha1.ReasonInFlight, []string{"failed so far", "may try again"}})
+				if !again {
+					w.run(8 * time.Hour)
+					w.want(watched, verdict{"Failed", v1alpha1.ReasonPaymentFailed, nil})
+					w.paid(0)
+					return
+				}
+				if err := w.sandbox.SetPayee(w.hashOf(bolt11), sandbox.PayeeSettles); err != nil {
+					t.Fatal(err)
+				}
+				w.payElsewhere(bolt11, 5000)
+				soon := 10*time.Second + w.observer.MaxInterval
+				if !listed {
+					soon += payment.LongPoll
+				}
+				w.run(soon)
+				w.want(watched, verdict{"Succeeded", v1alpha1.ReasonSucceeded, nil})
+				w.paid(1)
+				w.began(2, 2) // which the other client did
+			})
+		}
 	}
 }
 

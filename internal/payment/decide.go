@@ -1,6 +1,7 @@
 package payment
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -248,6 +249,14 @@ func (f Facts) another() *Obstacle {
 		"nothing was sent by this resource: declare in a new one what is to be followed", wrong)
 }
 
+// taken is why a payment that was not submitted is held: the service shows another one of its payment hash. It is nil where it does not.
+func (f Facts) taken() *Obstacle {
+	if f.Order == nil || f.Sighting == nil {
+		return nil
+	}
+	return f.Order.HashTaken(*f.Sighting)
+}
+
 // notSeen is what a payment says that is only followed.
 func (f Facts) notSeen() *Obstacle {
 	what := "no payment of this invoice"
@@ -275,6 +284,8 @@ func (f Facts) planned(now time.Time) Decision {
 		return Decision{Step: Observe}
 	case f.Sighting != nil && f.Sighting.Presence == NoAnswer:
 		return f.stop(&Obstacle{Reason: v1alpha1.ReasonServiceUnavailable, Message: f.Sighting.Problem, RetryAfter: time.Minute})
+	case f.taken() != nil:
+		return f.stop(f.taken())
 	}
 	message := fmt.Sprintf("would pay %s, at most %d sat in all with its fee; set spec.mode to Apply", f.Order.describe(), f.Order.AmountSats+f.Order.MaxFeeSats)
 	switch {
@@ -349,6 +360,8 @@ func decideLost(f Facts, policy Policy, now time.Time) Decision {
 		return held(lost+"whether it was paid cannot be asked for now: "+f.Waiting.Message, max(f.Waiting.RetryAfter, time.Minute))
 	case seen == nil:
 		return Decision{Step: Observe, Hold: true}
+	case f.taken() != nil:
+		return held(lost+f.taken().Message, f.taken().RetryAfter)
 	case seen.Presence == Outbound:
 		return Decision{Step: Claim, Hold: true}
 	case seen.Presence == NoAnswer:
@@ -385,7 +398,7 @@ func decideUnclaimed(f Facts, now time.Time) Decision {
 	case f.adopts() && f.Order != nil && f.Sighting == nil:
 		return Decision{Step: Observe}
 	case f.adopts() && f.Order != nil && f.Sighting.Presence == Outbound:
-		if another := f.another(); another != nil {
+		if another := cmp.Or(f.another(), f.taken()); another != nil {
 			return f.stop(another)
 		}
 		return Decision{Step: Claim, Hold: true}
@@ -521,8 +534,10 @@ func decideClaimed(f Facts, policy Policy, now time.Time) Decision {
 		return Decision{Step: Observe, Hold: true}
 	case adopts && f.Sighting.Presence == Outbound && f.Order.SendID != "":
 		return decideFollowed(f, policy, now)
+	case adopts && f.taken() != nil:
+		return f.rest(journal, f.taken(), f.taken().RetryAfter)
 	case adopts && f.Sighting.Presence == Outbound:
-		next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
+		next, events := f.sighted(journal, policy, now)
 		return Decision{Step: Continue, Journal: &next, Hold: true, Events: append(events, Adopted)}
 	case f.Invalid != nil:
 		next := GiveUp(journal, f.Invalid.Reason, f.Invalid.Message, now)
@@ -646,7 +661,7 @@ func decideSubmitted(f Facts, policy Policy, now time.Time) Decision {
 	case f.Sighting == nil:
 		return Decision{Step: Observe, Hold: true}
 	}
-	next, events := Sighted(f.Order, journal, *f.Sighting, f.Profile, policy, now)
+	next, events := f.sighted(journal, policy, now)
 	decision := Decision{Projection: Project(&next, overlay(f, &next, policy, now)), Events: events, Hold: holds(next.Phase)}
 	if !SameJournal(&next, &journal) {
 		decision.Journal = &next
@@ -667,6 +682,24 @@ func decideSubmitted(f Facts, policy Policy, now time.Time) Decision {
 	return decision
 }
 
+// sighted is Sighted, but that a failure of what may be tried again ends nothing.
+func (f Facts) sighted(journal v1alpha1.PaymentJournal, policy Policy, now time.Time) (v1alpha1.PaymentJournal, []Event) {
+	seen := *f.Sighting
+	if f.failedSoFar(&journal, policy, now) {
+		seen.State = StatePending
+	}
+	return Sighted(f.Order, journal, seen, f.Profile, policy, now)
+}
+
+// failedSoFar reports whether the service shows that a Lightning payment failed which is only followed, and may be made again: a node takes a
+// payment hash anew after a failure. Nobody here decides whether it does, so that it is open for as long as the invoice can be paid and what
+// was begun then may land.
+func (f Facts) failedSoFar(journal *v1alpha1.PaymentJournal, policy Policy, now time.Time) bool {
+	return f.Mode == v1alpha1.ModeObserve && !f.Deleting && f.Order.Kind == v1alpha1.RecordLightningPayment && journal.SubmittedAt == nil &&
+		f.Sighting != nil && f.Sighting.Presence == Outbound && f.Sighting.State == StateFailed &&
+		now.Before(f.Order.StartBefore.Add(ExpiryMargin+policy.Quarantine))
+}
+
 // overlay is what a person should know of a payment in flight beside its phase.
 func overlay(f Facts, journal *v1alpha1.PaymentJournal, policy Policy, now time.Time) *Obstacle {
 	switch {
@@ -681,6 +714,13 @@ func overlay(f Facts, journal *v1alpha1.PaymentJournal, policy Policy, now time.
 		}
 	case f.Deleting:
 		return &Obstacle{Reason: reasonOf(journal.Phase), Message: "deletion waits for the outcome of the payment, which it does not cancel"}
+	case journal.SubmittedAt == nil && f.taken() != nil:
+		return f.taken()
+	case f.failedSoFar(journal, policy, now):
+		return &Obstacle{
+			Reason:  reasonOf(journal.Phase),
+			Message: "failed so far; whoever makes it may try again until the invoice expires, and it is followed until then: pay it in no other way",
+		}
 	case startOf(journal) != nil && now.Sub(startOf(journal).Time) > policy.LongInFlight:
 		return &Obstacle{Reason: reasonOf(journal.Phase), Message: fmt.Sprintf(
 			"still %s at the service after more than %d minutes; nothing is sent again, ask its operator", printable(orUnknown(journal.ServerStatus), 60),

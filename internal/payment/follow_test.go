@@ -1,6 +1,8 @@
 package payment
 
 import (
+	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +10,7 @@ import (
 
 	"github.com/utexo/utexo-operator/api/v1alpha1"
 	"github.com/utexo/utexo-operator/internal/bitcoin"
+	"github.com/utexo/utexo-operator/internal/readiness"
 	"github.com/utexo/utexo-operator/internal/testkit"
 )
 
@@ -207,6 +210,72 @@ func TestNewFollowedOrder(t *testing.T) {
 	assertMentions(t, obstacle.Message, "showed no send "+sendID, "nothing is sent by this resource")
 }
 
+// TestObservedFailure follows a payment that somebody else makes, and may make again after a failure, until the invoice expired.
+func TestObservedFailure(t *testing.T) {
+	order := makeLightningOrder()
+	over := order.StartBefore.Add(ExpiryMargin + policy.Quarantine)
+	failed := &Sighting{Presence: Outbound, State: StateFailed}
+	first, _ := Sighted(order, NewJournal(order), *failed, v1alpha1.ProfileReference, policy, t0)
+	for name, tc := range map[string]struct {
+		journal      v1alpha1.PaymentJournal
+		seen         *Sighting
+		change       func(*Facts)
+		now          time.Time
+		want         outcome
+		wantMentions []string
+	}{
+		"it is adopted as under way": {
+			journal: NewJournal(order), seen: failed, now: t0,
+			want: outcome{Step: Continue}.writing(v1alpha1.RecordSubmitted).emitting(v1alpha1.EventAdopted),
+		},
+		"it is not over when it is seen twice": {
+			journal: first, seen: failed, now: t0.Add(time.Minute), wantMentions: []string{"failed so far", "may try again"},
+			want: rests(v1alpha1.PaymentInFlight, v1alpha1.ReasonInFlight, LongPoll).writing(v1alpha1.RecordSubmitted),
+		},
+		"it is not over after more than an hour": {
+			journal: first, seen: failed, now: over.Add(-time.Second), wantMentions: []string{"failed so far"},
+			want: rests(v1alpha1.PaymentInFlight, v1alpha1.ReasonInFlight, LongPoll).writing(v1alpha1.RecordSubmitted),
+		},
+		"it was tried again": {
+			journal: first, seen: &Sighting{Presence: Outbound, State: StateSucceeded}, now: t0.Add(10 * time.Minute),
+			want: outcome{Phase: v1alpha1.PaymentSucceeded, Outcome: readiness.Done, Reason: v1alpha1.ReasonSucceeded}.writing(v1alpha1.RecordSucceeded),
+		},
+		"it is over once nobody can try again": {
+			journal: first, seen: failed, now: over,
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed).writing(v1alpha1.RecordFailed).after(policy.Quarantine).holding(),
+		},
+		"deletion does not wait for another try": {
+			journal: first, seen: failed, now: t0.Add(time.Minute), change: func(f *Facts) { f.Deleting = true },
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed).writing(v1alpha1.RecordFailed).after(policy.Quarantine).holding(),
+		},
+		"nor does what was submitted here": {
+			journal: func() v1alpha1.PaymentJournal {
+				ours, _ := Sighted(order, makeJournal(order, v1alpha1.RecordSubmitted), *failed, v1alpha1.ProfileReference, policy, t0.Add(time.Minute))
+				return ours
+			}(),
+			seen: failed, now: t0.Add(2 * time.Minute),
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed).writing(v1alpha1.RecordFailed).after(policy.Quarantine).holding(),
+		},
+		"nor what mode Apply adopted": {
+			journal: first, seen: failed, now: t0.Add(time.Minute), change: func(f *Facts) { f.Mode = v1alpha1.ModeApply },
+			want: ends(v1alpha1.PaymentFailed, v1alpha1.ReasonPaymentFailed).writing(v1alpha1.RecordFailed).after(policy.Quarantine).holding(),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			facts := makeFacts(order, "")
+			facts.Mode, facts.Record, facts.Sighting = v1alpha1.ModeObserve, makeRecord(order, tc.journal), tc.seen
+			if tc.change != nil {
+				tc.change(&facts)
+			}
+			decision := Decide(facts, policy, tc.now)
+			if diff := cmp.Diff(tc.want, outcomeOf(decision)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			assertMentions(t, decision.Projection.Summary.Message, tc.wantMentions...)
+		})
+	}
+}
+
 // TestObservedInvoiceThatContradicts follows no payment of an invoice that asks for something else than is declared.
 func TestObservedInvoiceThatContradicts(t *testing.T) {
 	facts := makeFacts(makeLightningOrder(), "")
@@ -214,5 +283,108 @@ func TestObservedInvoiceThatContradicts(t *testing.T) {
 	facts.Invalid = deadEnd(v1alpha1.ReasonAmountMismatch, "the invoice asks for more")
 	if diff := cmp.Diff(ends(v1alpha1.PaymentFailed, v1alpha1.ReasonAmountMismatch), outcomeOf(Decide(facts, policy, t0))); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestHashTaken compares what a service shows under a payment hash with the invoice.
+func TestHashTaken(t *testing.T) {
+	bitcoin, asset := makeLightningOrder(), makeLightningOrder()
+	asset.Asset, asset.AmountSats = &v1alpha1.AssetAmount{ID: assetID, Amount: 10}, 3000
+	amountless := makeLightningOrder()
+	amountless.AmountSats = 0
+	sats := func(sats int64) Sighting { return Sighting{AmountSats: &sats} }
+	of := func(id string, units int64) Sighting {
+		return Sighting{Asset: &v1alpha1.AssetAmount{ID: id, Amount: units}}
+	}
+	withFee := func(sats, fee int64) Sighting { return Sighting{AmountSats: &sats, FeeSats: &fee} }
+	to := func(payee string) Sighting { return Sighting{Payee: payee, AmountSats: new(int64(5000))} }
+	for name, tc := range map[string]struct {
+		order *Order
+		seen  Sighting
+		// taken is what the message mentions; empty where the payment is the declared one.
+		taken string
+	}{
+		"nothing is told":                          {bitcoin, Sighting{}, ""},
+		"an amount of 0":                           {bitcoin, sats(0), ""},
+		"a negative amount":                        {bitcoin, sats(-1), ""},
+		"the amount":                               {bitcoin, sats(5000), ""},
+		"the amount and the highest fee":           {bitcoin, sats(5100), ""},
+		"the same, rounded up":                     {bitcoin, sats(5101), ""},
+		"the amount and a higher fee, as told":     {bitcoin, withFee(5900, 900), ""},
+		"an invoice without an amount":             {amountless, sats(1), ""},
+		"less":                                     {bitcoin, sats(4999), "it is of 4999 sat, asked for are 5000"},
+		"1 sat":                                    {bitcoin, sats(1), "it is of 1 sat"},
+		"more than the amount and its fee":         {bitcoin, sats(5102), "it is of 5102 sat"},
+		"as much as there can be":                  {bitcoin, sats(math.MaxInt64), "sat"},
+		"the payee":                                {bitcoin, to(bitcoin.Destination), ""},
+		"the payee in capitals":                    {bitcoin, to(strings.ToUpper(bitcoin.Destination)), ""},
+		"a payee that is no key":                   {bitcoin, to("somebody"), ""},
+		"another payee":                            {bitcoin, to("03" + strings.Repeat("0b", 32)), "it goes to 030b"},
+		"an asset instead of bitcoin":              {bitcoin, of(assetID, 10), "it is of asset " + assetID},
+		"an asset that cannot be read":             {bitcoin, of("BTC", 10), ""},
+		"the asset":                                {asset, of(assetID, 10), ""},
+		"the asset, of an amount that is not told": {asset, of(assetID, 0), ""},
+		"the asset, and its bitcoin":               {asset, sats(1), ""},
+		"less of the asset":                        {asset, of(assetID, 9), "it is of 9 of the asset, asked for are 10"},
+		"another asset":                            {asset, of(otherAssetID, 10), otherAssetID},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.seen.Presence = Outbound
+			held := tc.order.HashTaken(tc.seen)
+			if (held != nil) != (tc.taken != "") {
+				t.Fatalf("held: %+v", held)
+			}
+			if held != nil {
+				assertMentions(t, held.Message, tc.taken, "not taken for paid")
+			}
+		})
+	}
+}
+
+// TestAnotherPaymentOfTheHash decides on payments whose hash the service shows with a payment of 1 sat: none is taken for paid, and none ends.
+func TestAnotherPaymentOfTheHash(t *testing.T) {
+	order := makeLightningOrder()
+	seen := &Sighting{Presence: Outbound, State: StateSucceeded, AmountSats: new(int64(1))}
+	observes := func(f *Facts) { f.Mode = v1alpha1.ModeObserve }
+	late := func(f *Facts) { f.Invalid = deadEnd(v1alpha1.ReasonInvoiceExpired, "it expired") }
+	adopted, _ := Sighted(order, NewJournal(order), Sighting{Presence: Outbound}, v1alpha1.ProfileReference, policy, t0)
+	pending := rests(v1alpha1.PaymentPending, v1alpha1.ReasonAmountMismatch, takenPoll)
+	for name, tc := range map[string]struct {
+		journal *v1alpha1.PaymentJournal
+		change  func(*Facts)
+		want    outcome
+	}{
+		"it is followed":        {nil, observes, pending.unheld()},
+		"it is too late to pay": {nil, late, pending.unheld()},
+		"it is planned":         {nil, func(f *Facts) { f.Mode = v1alpha1.ModePlan }, pending.unheld()},
+		"it is deleted, its record gone": {
+			nil, func(f *Facts) { f.Deleting, f.Recorded = true, true },
+			rests(v1alpha1.PaymentPending, v1alpha1.ReasonJournalLost, takenPoll),
+		},
+		"claimed and followed":      {new(NewJournal(order)), observes, pending},
+		"claimed, and too late":     {new(NewJournal(order)), late, pending},
+		"adopted, and now shown so": {&adopted, observes, rests(v1alpha1.PaymentInFlight, v1alpha1.ReasonAmountMismatch, firstPoll)},
+		"submitted by us": {
+			new(makeJournal(order, v1alpha1.RecordSubmitted)), nil,
+			outcome{Phase: v1alpha1.PaymentSucceeded, Outcome: readiness.Done, Reason: v1alpha1.ReasonSucceeded}.writing(v1alpha1.RecordSucceeded),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			facts := makeFacts(order, "")
+			facts.Sighting = seen
+			if tc.journal != nil {
+				facts.Record = makeRecord(order, *tc.journal)
+			}
+			if tc.change != nil {
+				tc.change(&facts)
+			}
+			decision := Decide(facts, policy, t0.Add(time.Second))
+			if diff := cmp.Diff(tc.want, outcomeOf(decision)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if verdict := facts.Verdict(decision.Projection); facts.Mode == v1alpha1.ModePlan && verdict != v1alpha1.PlanBlocked {
+				t.Errorf("the plan says %s", verdict)
+			}
+		})
 	}
 }

@@ -105,9 +105,13 @@ type Sighting struct {
 	FeeSats   *int64
 	// Problem says, where there was no answer, what the service said instead.
 	Problem string
+	// Asset is what is paid of an asset, as far as the service says; an amount of 0 is one that it does not say.
+	Asset *v1alpha1.AssetAmount
+	// AmountSats and Payee are a Lightning payment's; nil and empty where the service does not say.
+	AmountSats *int64
+	Payee      string
 	// The rest is an on-chain send's.
 	Destination         string
-	Asset               *v1alpha1.AssetAmount
 	AmountSatsRequested *int64
 	AmountSatsSent      *int64
 	CloseTxids          []string
@@ -320,7 +324,7 @@ func outdated(journal *v1alpha1.PaymentJournal, seen Sighting, policy Policy, no
 }
 
 func sightedLightning(order *Order, next v1alpha1.PaymentJournal, seen Sighting, policy Policy, now time.Time) v1alpha1.PaymentJournal {
-	if outdated(&next, seen, policy, now) {
+	if outdated(&next, seen, policy, now) || next.SubmittedAt == nil && order.HashTaken(seen) != nil {
 		return next
 	}
 	adopted := next.SubmittedAt == nil // somebody else, or a lost record of ours, submitted it

@@ -124,6 +124,49 @@ func (o *Order) describe() string {
 	return what + " to " + printable(o.Destination, 128)
 }
 
+// takenPoll is how often it is looked whether the service shows another payment of a hash no more.
+const takenPoll = 10 * time.Minute
+
+// HashTaken is why a Lightning payment is held of whose payment hash the service shows another payment; nil where it does not. One hash may be
+// in several invoices, of which a node pays one. What the service leaves out is no difference, and neither is a fee that it may count in.
+func (o *Order) HashTaken(seen Sighting) *Obstacle {
+	if o.Kind != v1alpha1.RecordLightningPayment || seen.Presence != Outbound {
+		return nil
+	}
+	other := ""
+	switch asset, sats := seen.Asset, seen.AmountSats; {
+	case isPublicKey(seen.Payee) && !strings.EqualFold(seen.Payee, o.Destination):
+		other = "it goes to " + seen.Payee
+	case asset != nil && isAssetID(asset.ID) && (o.Asset == nil || asset.ID != o.Asset.ID):
+		other = "it is of asset " + asset.ID
+	case asset != nil && o.Asset != nil && asset.ID == o.Asset.ID && asset.Amount > 0 && asset.Amount != o.Asset.Amount:
+		other = fmt.Sprintf("it is of %d of the asset, asked for are %d", asset.Amount, o.Asset.Amount)
+	case asset == nil && o.Asset == nil && sats != nil && o.AmountSats > 0 && !o.comesTo(amount.Sat(*sats), seen.FeeSats):
+		other = fmt.Sprintf("it is of %d sat, asked for are %d", *sats, o.AmountSats)
+	default:
+		return nil
+	}
+	return &Obstacle{
+		Reason: v1alpha1.ReasonAmountMismatch, RetryAfter: takenPoll,
+		Message: "the service shows another payment of the payment hash of this invoice: " + other +
+			"; this one is not taken for paid, and nothing was sent by this resource: ask the payee for an invoice with a hash of its own, or delete this resource",
+	}
+}
+
+// comesTo reports whether sats, which a service says were paid, are the amount of the order, with or without a fee. 0 says nothing.
+func (o *Order) comesTo(sats amount.Sat, fee *int64) bool {
+	highest := o.MaxFeeSats
+	if fee != nil {
+		highest = max(highest, amount.Sat(*fee))
+	}
+	return sats <= 0 || o.AmountSats <= sats && sats-o.AmountSats-1 <= highest // what is less than a sat may be counted as one
+}
+
+func isPublicKey(text string) bool {
+	key, err := hex.DecodeString(text)
+	return err == nil && len(key) == 33 && (key[0] == 2 || key[0] == 3)
+}
+
 // digest is the SHA-256, in hex, of parts, each preceded by its length so that no two lists of parts give the same bytes.
 func digest(parts ...string) string {
 	hash := sha256.New()

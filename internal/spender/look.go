@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/utils/ptr"
+
 	"github.com/utexo/utexo-operator/api/v1alpha1"
+	"github.com/utexo/utexo-operator/internal/amount"
 	"github.com/utexo/utexo-operator/internal/bolt11"
 	"github.com/utexo/utexo-operator/internal/payment"
 	"github.com/utexo/utexo-operator/internal/utexo"
@@ -29,6 +32,13 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 	case presence == utexo.Present:
 		seen := payment.Sighting{
 			Presence: payment.Outbound, State: sendState(found.Status), Word: found.StatusWord, RequestID: found.ID, FeeSats: found.FeeSats,
+			AmountSats: found.AmountSats,
+		}
+		if found.Asset != nil {
+			seen.Asset = &v1alpha1.AssetAmount{ID: found.Asset.ID, Amount: found.Asset.Amount}
+		}
+		if record.Journal.SubmittedAt == nil && order.HashTaken(seen) != nil {
+			return seen, nil // whoever pays it, it is not this invoice
 		}
 		// Where the hash was unknown before we paid it is no invoice of the node's own, if that word was true. It was one word: what ends
 		// the payment, and one that is under way for too long, is held against all that is known, and a failure is without asking for more.
@@ -37,7 +47,7 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 		if told && seen.State == payment.StatePending && s.Clock.Now().Before(order.StartBefore) {
 			return seen, nil
 		}
-		inbound, updated, problem, err := s.inbound(ctx, order, session, seen.State, !told || seen.State != payment.StateFailed)
+		inbound, listed, problem, err := s.inbound(ctx, order, session, record.Journal.SubmittedAt == nil, !told || seen.State != payment.StateFailed)
 		switch {
 		case err != nil:
 			return payment.Sighting{}, err
@@ -46,7 +56,12 @@ func (s *Spender) lookLightning(ctx context.Context, order *payment.Order, recor
 		case problem != "" && !told:
 			return payment.Sighting{Problem: problem}, nil
 		}
-		seen.UpdatedAt = updated
+		if seen.Payee = listed.Payee; listed.State == seen.State {
+			seen.UpdatedAt = listed.UpdatedAt
+		}
+		if seen.AmountSats == nil && seen.Asset == nil {
+			seen.AmountSats, seen.Asset = listed.AmountSats, listed.Asset
+		}
 		return seen, nil
 	case presence == utexo.PresenceUnknown && err != nil && !notFoundAtAll(err):
 		return payment.Sighting{Problem: problemOf(err)}, nil
@@ -82,6 +97,13 @@ func lookInList(ctx context.Context, service Service, paymentHash string) (payme
 		default:
 			seen = payment.Sighting{
 				Presence: payment.Outbound, State: sendState(one.Status), Word: one.StatusWord, RequestID: paymentHash, UpdatedAt: one.UpdatedAt,
+				Payee: one.PayeePubkey,
+			}
+			if one.AmountMsat != nil {
+				seen.AmountSats = new(int64(amount.MilliSat(*one.AmountMsat).CeilSat()))
+			}
+			if one.AssetID != "" {
+				seen.Asset = &v1alpha1.AssetAmount{ID: one.AssetID, Amount: ptr.Deref(one.AssetAmount, 0)}
 			}
 		}
 	})
@@ -90,66 +112,102 @@ func lookInList(ctx context.Context, service Service, paymentHash string) (payme
 
 // inbound reports whether a payment hash that the service knows is that of an invoice which its own node issued: it answers those as
 // if they were being paid. The list of payments tells; where there is none, the node that is to be paid does, compared with the node
-// that issues the wallet's invoices; one may be issued to know it only where mayIssue says so. Of one that is no such invoice the list tells
-// since when it is in state, where it shows it in that state.
-func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Session, state payment.State, mayIssue bool,
-) (inbound bool, updated time.Time, problem string, err error) {
+// that issues the wallet's invoices; fresh and mayIssue are ownNode's. Of one that is no such invoice it returns what the list says, where
+// there is one.
+func (s *Spender) inbound(ctx context.Context, order *payment.Order, session *Session, fresh, mayIssue bool,
+) (inbound bool, listed payment.Sighting, problem string, err error) {
 	listed, listErr := lookInList(ctx, session.Service, order.PaymentHash)
 	if listErr == nil {
 		switch listed.Presence {
 		case payment.Inbound:
-			return true, time.Time{}, "", nil
+			return true, listed, "", nil
 		case payment.Outbound:
-			if listed.State == state {
-				updated = listed.UpdatedAt
-			}
-			return false, updated, "", nil
+			return false, listed, "", nil
 		}
-		return false, time.Time{}, "the service shows the payment by its hash, but not in its list", nil
+		return false, payment.Sighting{}, "the service shows the payment by its hash, but not in its list", nil
 	}
 	if !errors.Is(listErr, utexo.ErrNotAvailable) {
-		return false, time.Time{}, problemOf(listErr), nil
+		return false, payment.Sighting{}, problemOf(listErr), nil
 	}
 	published, err := s.Records.PublishedInvoice(ctx, order.PaymentHash, session.Wallet)
 	if err != nil || published != nil {
-		return published != nil, time.Time{}, "", err
+		return published != nil, payment.Sighting{}, "", err
 	}
-	node, problem, err := s.ownNode(ctx, session, mayIssue)
-	return node == order.Destination, time.Time{}, problem, err
+	node, problem, err := s.ownNode(ctx, session, fresh, mayIssue)
+	return node == order.Destination, payment.Sighting{}, problem, err
 }
 
-// ownNode returns the public key of the node behind the service, from an invoice that it issued. Where none is on record it has a small
-// one issued, if it may, once a process, which nobody ever sees and which dies by itself.
-func (s *Spender) ownNode(ctx context.Context, session *Session, mayIssue bool) (node, problem string, err error) {
+// knownNode is what the last invoice of a service said of the node behind it.
+type knownNode struct {
+	// publicKey is empty where the invoice could not be read.
+	publicKey string
+	// issuedAt is when the invoice was issued; the node may have been replaced since.
+	issuedAt time.Time
+}
+
+// nodeFresh is for how long an invoice tells which node a service has.
+const nodeFresh = 10 * time.Minute
+
+const unreadableInvoices = "the service issues invoices that cannot be read"
+
+// ownNode returns the public key of the node behind the service, from an invoice that it issued. Where it has to be fresh, as for what
+// somebody else submitted, it has a small one issued now and then, which nobody ever sees and which dies by itself; an older one counts only
+// where the service refuses to. Otherwise any invoice tells, and one is issued where none is known and mayIssue says so.
+func (s *Spender) ownNode(ctx context.Context, session *Session, fresh, mayIssue bool) (node, problem string, err error) {
 	key := session.Wallet.Server + " " + session.Wallet.XpubVanilla
-	if known, ok := s.nodes.Load(key); ok {
-		return known.(string), "", nil
+	known, asked := s.nodes.Load(key)
+	last, _ := known.(knownNode)
+	age := s.Clock.Since(last.issuedAt)
+	recent := asked && 0 <= age && age < nodeFresh
+	if last.publicKey != "" && (recent || !fresh) {
+		return last.publicKey, "", nil
+	}
+	problem = "the node of the wallet is not known"
+	if recent {
+		problem = unreadableInvoices
+	}
+	if fresh && !recent {
+		final := false
+		if node, problem, final = s.askNode(ctx, session, key); node != "" || !final {
+			return node, problem, nil
+		}
 	}
 	published, err := s.Records.AnyPublishedInvoice(ctx, session.Wallet)
-	if err != nil {
-		return "", "", err
-	}
-	paymentRequest := ""
 	switch {
+	case err != nil:
+		return "", "", err
 	case published != nil:
-		paymentRequest = published.Spec.PaymentRequest
-	case !mayIssue:
-		return "", "the node of the wallet is not known", nil
-	default:
-		sats := int64(1000)
-		issued, err := session.Service.CreateInvoice(ctx, utexo.InvoiceRequest{AmountSats: &sats, ExpirySeconds: 60})
+		invoice, err := bolt11.Decode(published.Spec.PaymentRequest)
 		if err != nil {
-			return "", problemOf(err), nil
+			return "", unreadableInvoices, nil
 		}
-		paymentRequest = issued.PaymentRequest
+		node = hex.EncodeToString(invoice.Payee[:])
+		s.nodes.LoadOrStore(key, knownNode{publicKey: node, issuedAt: published.CreationTimestamp.Time})
+		return node, "", nil
+	case fresh || recent || !mayIssue:
+		return "", problem, nil
 	}
-	invoice, err := bolt11.Decode(paymentRequest)
+	node, problem, _ = s.askNode(ctx, session, key)
+	return node, problem, nil
+}
+
+// askNode has the service issue an invoice and remembers what it says of the node, or that it cannot be read. final tells, where there is no
+// node, that asking again soon would not help.
+func (s *Spender) askNode(ctx context.Context, session *Session, key string) (node, problem string, final bool) {
+	sats := int64(1000)
+	issued, err := session.Service.CreateInvoice(ctx, utexo.InvoiceRequest{AmountSats: &sats, ExpirySeconds: 60})
 	if err != nil {
-		return "", "the service issues invoices that cannot be read", nil
+		failed, ok := errors.AsType[*utexo.Error](err)
+		return "", problemOf(err), ok && failed.Effect == utexo.EffectRefused && !failed.Temporary()
 	}
-	node = hex.EncodeToString(invoice.Payee[:])
-	s.nodes.Store(key, node)
-	return node, "", nil
+	invoice, err := bolt11.Decode(issued.PaymentRequest)
+	if err == nil {
+		node = hex.EncodeToString(invoice.Payee[:])
+	} else {
+		problem = unreadableInvoices
+	}
+	s.nodes.Store(key, knownNode{publicKey: node, issuedAt: s.Clock.Now()})
+	return node, problem, true
 }
 
 func lookOnchain(ctx context.Context, order *payment.Order, record *v1alpha1.PaymentRecord, session *Session) payment.Sighting {

@@ -78,7 +78,7 @@ type Spender struct {
 	Clock   clock.Clock
 	Policy  payment.Policy
 
-	// nodes holds the public key of the node behind a service, by service and wallet, as far as it had to be known.
+	// nodes holds the knownNode of a service, by service and wallet, as far as it had to be known.
 	nodes sync.Map
 }
 

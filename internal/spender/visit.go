@@ -134,6 +134,9 @@ func (v *visit) lookFirst(ctx context.Context) (absent, unpaid bool, err error) 
 		return false, false, v.swap(ctx, payment.GiveUp(v.result.Record.Journal, v1alpha1.ReasonOwnInvoice,
 			"the invoice was issued by the node that would pay it, which cannot pay itself; nothing was sent", now))
 	case payment.Outbound:
+		if v.result.Held = v.order.HashTaken(seen); v.result.Held != nil {
+			return false, false, nil
+		}
 		next, events := payment.Sighted(v.order, v.result.Record.Journal, seen, v.session.Profile, v.Policy, now)
 		v.result.Events = append(events, payment.Adopted)
 		return false, false, v.swap(ctx, next)
