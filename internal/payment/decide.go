@@ -808,9 +808,6 @@ func repeatAfter(journal *v1alpha1.PaymentJournal, now time.Time) time.Duration 
 		return 0
 	}
 	due := journal.SubmittedAt.Add([...]time.Duration{0, 2 * time.Second, 15 * time.Second, time.Minute}[min(journal.EndCalls, 3)])
-	if retry := journal.RetryAfter; retry != nil && retry.After(due) {
-		due = retry.Time // the last one did not leave
-	}
 	return due.Sub(now)
 }
 

@@ -508,11 +508,6 @@ func TestDecide(t *testing.T) {
 			order: onchain, phase: v1alpha1.RecordSubmitting, now: submitted.Add(20 * time.Second),
 			change: journal(func(j *v1alpha1.PaymentJournal) { j.EndCalls = 3 }), want: rests(submitting, v1alpha1.ReasonSubmitting, 40*time.Second),
 		},
-		"a repetition that did not leave is made up for once its wait is over": {
-			order: onchain, phase: v1alpha1.RecordSubmitting, now: submitted.Add(time.Minute),
-			change: journal(func(j *v1alpha1.PaymentJournal) { j.EndCalls, j.RetryAfter = 1, at(submitted.Add(90*time.Second)) }),
-			want:   rests(submitting, v1alpha1.ReasonSubmitting, 30*time.Second),
-		},
 		"the third repetition is the last": {
 			order: onchain, phase: v1alpha1.RecordSubmitting, now: submitted.Add(time.Minute),
 			change: journal(func(j *v1alpha1.PaymentJournal) { j.EndCalls = 3 }), want: outcome{Step: Repeat},

@@ -215,7 +215,6 @@ func Unsigned(journal v1alpha1.PaymentJournal, why string, policy Policy, now ti
 func Repeating(journal v1alpha1.PaymentJournal, notAfter time.Time) v1alpha1.PaymentJournal {
 	next := *journal.DeepCopy()
 	next.EndCalls++
-	next.RetryAfter = nil
 	next.AnsweredAttempt = 0
 	next.NotAfter = at(notAfter)
 	return next
@@ -539,10 +538,6 @@ func Ended(order *Order, journal v1alpha1.PaymentJournal, answer EndAnswer, requ
 		return Undecidable(next, unclearOnchain(order, next, "the service no longer has the order (it forgets in a restart)"), now), nil, false
 	case lightning:
 		return next, nil, answer == EndRefused || answer == EndExists
-	case answer == EndNotSent: // and so no repetition, of which there are few; the first call is as unclear as before
-		next.EndCalls--
-		next.RetryAfter = at(now.Add(max(policy.RefusalBackoff, now.Sub(next.SubmittedAt.Time)/4)))
-		return next, nil, false
 	}
 	if profile != v1alpha1.ProfileReference {
 		return Undecidable(next, unclearOnchain(order, next, "this service is not known to answer a repetition with the first one's send"), now), nil, false
