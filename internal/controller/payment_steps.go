@@ -221,7 +221,7 @@ func (r *pass) claimOrder(ctx context.Context) (bool, error) {
 // claimSend makes the service's id of a send that is followed the record's. Where it is another resource's the record is given up.
 func (r *pass) claimSend(ctx context.Context) error {
 	order, current := r.facts.Order, r.facts.Record
-	name, spec, journal := payment.SendClaim(current, order.Holder, order.SendID)
+	name, spec, journal := payment.SendClaim(current, order.Holder, order.SendID, 0)
 	claim, created, err := r.Records.Claim(ctx, name, spec, journal)
 	if err != nil {
 		return err

@@ -195,17 +195,18 @@ func (o *Order) RecordSpec() v1alpha1.PaymentRecordSpec {
 	}
 }
 
-// SendClaim is the record by which a send id of the service becomes that of the current attempt of the payment with record: its name, and what
-// is in it. Of a send that is only followed there is no attempt.
-func SendClaim(record *v1alpha1.PaymentRecord, holder v1alpha1.RecordHolder, sendID string,
+// SendClaim is the record by which a send id of the service becomes that of the payment with record: its name, and what is in it. attempt is the one
+// that was answered with it, from 1; 0 for a send that is only followed.
+func SendClaim(record *v1alpha1.PaymentRecord, holder v1alpha1.RecordHolder, sendID string, attempt int32,
 ) (string, v1alpha1.PaymentRecordSpec, v1alpha1.PaymentJournal) {
 	spec := v1alpha1.PaymentRecordSpec{Kind: v1alpha1.RecordSendClaim, Wallet: record.Spec.Wallet, RequestID: sendID, RecordRef: record.Name}
-	return SendClaimName(sendID), spec, v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: holder, Attempt: record.Journal.Attempt}
+	return SendClaimName(sendID), spec, v1alpha1.PaymentJournal{Phase: v1alpha1.RecordHeld, Holder: holder, Attempt: attempt}
 }
 
-// Claims reports whether claim, of a send id, is that of the current attempt of the payment with record.
-func Claims(claim, record *v1alpha1.PaymentRecord) bool {
-	return claim.Spec.RecordRef == record.Name && claim.Journal.Attempt == record.Journal.Attempt
+// Answers reports whether claim, of a send id, tells that a submission of the payment with record was answered with it. One that was made to
+// follow a send, under the same name, tells nothing of a submission.
+func Answers(claim, record *v1alpha1.PaymentRecord) bool {
+	return claim.Spec.RecordRef == record.Name && claim.Journal.Attempt > 0
 }
 
 // SameHolder reports whether a and b are one resource, or one created again under the name of the other.

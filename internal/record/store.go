@@ -273,8 +273,7 @@ func afterExpiry(err error) string {
 	return ""
 }
 
-// ClaimedSend returns the send id of a service that was claimed for the current attempt of a record; empty where none was. An earlier one may
-// be that of a send which was only followed under the same name.
+// ClaimedSend returns the send id with which a service answered a submission of a record, as it was claimed; empty where none was.
 func (s *Store) ClaimedSend(ctx context.Context, record *v1alpha1.PaymentRecord) (string, error) {
 	claims, err := s.list(ctx, client.MatchingLabels{
 		LabelKind: string(v1alpha1.RecordSendClaim), LabelRecord: labelled(record.Name),
@@ -283,7 +282,7 @@ func (s *Store) ClaimedSend(ctx context.Context, record *v1alpha1.PaymentRecord)
 		return "", err
 	}
 	for i := range claims {
-		if payment.Claims(&claims[i], record) {
+		if payment.Answers(&claims[i], record) {
 			return claims[i].Spec.RequestID, nil
 		}
 	}

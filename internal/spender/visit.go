@@ -389,12 +389,12 @@ func (v *visit) unrepeatable(ctx context.Context, why string) error {
 
 // claimSend makes the service's send id this record's. It is false where the id already is another record's.
 func (s *Spender) claimSend(ctx context.Context, order *payment.Order, current *v1alpha1.PaymentRecord, sendID string) (bool, error) {
-	name, spec, journal := payment.SendClaim(current, order.Holder, sendID)
+	name, spec, journal := payment.SendClaim(current, order.Holder, sendID, current.Journal.Attempt)
 	for {
 		claim, created, err := s.Records.Claim(ctx, name, spec, journal)
 		switch {
 		case err == nil:
-			return created || payment.Claims(claim, current), nil
+			return created || payment.Answers(claim, current), nil
 		case apierrors.IsInvalid(err):
 			return false, err
 		}
