@@ -87,7 +87,7 @@ pairs: ## Run every operation with all ordered pairs of faults (an hour or more)
 	PAIRS=all PAIR=$(PAIR) go test ./test/simulation -run '^TestPairs$$' -count=1 -timeout 0 -v
 
 .PHONY: scenarios
-scenarios: envtest ## Put every scenario at every call of every kind; make test takes every second call
+scenarios: envtest ## Put every scenario at every call of every kind; make test takes every fourth call
 	SCENARIOS=all go test ./internal/controller -run '^TestScenarios$$' -count=1 -timeout 0 -v
 
 .PHONY: drill

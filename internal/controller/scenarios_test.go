@@ -65,13 +65,16 @@ func (s subject) wallet() bool  { return strings.HasPrefix(s.name, "Wallet") }
 // shared reports whether a subject differs from another only in its service, where all wallets share a node and no payments are listed.
 func (s subject) shared() bool { return s.name == lightningReference || s.name == invoiceReference }
 
-// leaves reports whether the plot of that number leaves call n to the next plot, or to the same subject at the other service, which make
+// leaves reports whether the plot of that number leaves call n to the next plots, or to the same subject at the other service, which make
 // the same calls.
 func (s subject) leaves(plot, n int) bool {
 	if os.Getenv("SCENARIOS") == "all" {
 		return false
 	}
-	return (plot+n)%2 == 0 != (s.profile == sandbox.Documented)
+	if s.profile == sandbox.Documented {
+		n += 2
+	}
+	return (plot+n)%4 != 0
 }
 
 // boundary is a call of a run without a fault: what a scenario is put before.
