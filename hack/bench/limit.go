@@ -64,9 +64,9 @@ func (v *visitor) ask(ctx context.Context, lock string, declared *v1alpha1.Light
 	}
 	a := &asking{visitor: v, ctx: ctx, declared: declared, current: &v1alpha1.PaymentRecord{}}
 	a.finalizer(true)
-	a.do(func() (err error) {
-		a.current, _, err = v.records.Claim(ctx, order.RecordName(), order.RecordSpec(), payment.NewJournal(order))
-		return err
+	a.do(func() error {
+		claimed, _, err := v.records.Claim(ctx, order.RecordName(), order.RecordSpec(), payment.NewJournal(order))
+		return a.keep(claimed, err)
 	})
 	a.status(v1alpha1.PaymentPending)
 	a.look()
@@ -138,10 +138,18 @@ func (a *asking) look() {
 }
 
 func (a *asking) swap(next func() v1alpha1.PaymentJournal) {
-	a.do(func() (err error) {
-		a.current, err = a.records.Swap(a.ctx, a.current, next())
-		return err
+	a.do(func() error {
+		swapped, err := a.records.Swap(a.ctx, a.current, next())
+		return a.keep(swapped, err)
 	})
+}
+
+// keep makes record the current one, where it was written.
+func (a *asking) keep(record *v1alpha1.PaymentRecord, err error) error {
+	if err == nil {
+		a.current = record
+	}
+	return err
 }
 
 func (a *asking) finalizer(on bool) {
@@ -166,7 +174,7 @@ func (a *asking) status(phase v1alpha1.PaymentPhase) {
 func (a *asking) event(reason string) {
 	a.do(func() error {
 		return a.api.Create(a.ctx, &eventsv1.Event{
-			ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, GenerateName: a.declared.Name + "."},
+			ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, GenerateName: a.declared.Name + "-"},
 			EventTime:  metav1.NowMicro(), Type: corev1.EventTypeNormal, Reason: reason, Action: "Reconcile", Note: "the payment is on its way",
 			ReportingController: "bench", ReportingInstance: "bench",
 			Regarding: corev1.ObjectReference{
