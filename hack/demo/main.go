@@ -129,10 +129,9 @@ func (d *demo) happen(ctx context.Context, cluster *cluster, sandbox *sandboxPro
 // what is declared over Lightning then finds none: there the sends come last.
 func (d *demo) apply(ctx context.Context, cluster *cluster, samples []string, changes <-chan change) error {
 	last := map[string]change{}
-	sends, others := partition(samples, func(sample string) bool { return strings.Contains(sample, "\nkind: OnchainSend\n") })
-	if d.profile == "documented" {
-		sends, others = nil, samples
-	}
+	sends, others := partition(samples, func(sample string) bool {
+		return d.profile == "reference" && strings.Contains(sample, "\nkind: OnchainSend\n")
+	})
 	d.say("Applying config/samples.")
 	if err := cluster.apply(ctx, others); err != nil {
 		return err
